@@ -1,0 +1,251 @@
+"""The kinds of plugins, what the host wants of each, and what it gives to each.
+
+A plugin need not inherit from these protocols; `gleitzeit.plugin` has bases that already fit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
+
+from attrs import field, frozen
+
+from gleitzeit.errors import WireError
+from gleitzeit.policy import Policy
+from gleitzeit.values import Reply, Request, Route, Stream, Target
+
+if TYPE_CHECKING:
+    import logging
+
+    import httpx2
+
+__all__ = [
+    "KINDS",
+    "Context",
+    "Endpoint",
+    "Exporter",
+    "Frame",
+    "Handler",
+    "HttpTransport",
+    "Kind",
+    "Launch",
+    "Middleware",
+    "PolicySource",
+    "Process",
+    "Provider",
+    "Sandbox",
+    "Secrets",
+    "Strategy",
+    "Transport",
+    "Wire",
+]
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Reply | Stream]]
+#: Runs around a handler: `async def middleware(request, call_next): return await call_next(request)`.
+Middleware: TypeAlias = Callable[[Request, Handler], Awaitable[Reply | Stream]]
+
+
+class Context(Protocol):
+    """What the host gives to an instance."""
+
+    @property
+    def name(self) -> str:
+        """The instance's name."""
+
+    @property
+    def http(self) -> httpx2.AsyncClient:
+        """The host's one HTTP client, made at first use. Never close it; it does no retries."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        """A logger of the instance's own. Content and secrets stay out of it."""
+
+    def changed(self) -> None:
+        """Announce that what this instance offers has changed. Thread-safe."""
+
+    async def ask(self, request: Request) -> Reply:
+        """Ask the host's own models (sampling) or its person, where the operator allows it.
+
+        Raises `PermissionDeniedError` where the instance's configuration lacks `may_ask = true`.
+        """
+
+    async def secret(self, reference: str) -> str:
+        """The value behind `secret://backend/path#field`; raises `ConfigError` where there is none."""
+
+    async def driver(self, kind: str, name: str) -> Any:
+        """The running instance of a driver plugin, such as `("transport", "stdio")`.
+
+        Raises `PluginError` where it is not installed or does not start.
+        """
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """Answers calls."""
+
+    async def call(self, request: Request) -> Reply | Stream:
+        """Answer; `request.target` is the target that the route picked.
+
+        A `Stream` when `request.stream`, else a `Reply`; the host converts where the other comes.
+        Cancellation must reach the upstream.
+        """
+
+
+@frozen(kw_only=True)
+class Endpoint:
+    """Where and how an MCP server is reached; commands come from operator configuration only."""
+
+    name: str = field(kw_only=False)
+    command: tuple[str, ...] = field(default=(), converter=tuple)
+    #: The whole environment of the process, nothing is inherited beyond it.
+    env: Mapping[str, str] = field(factory=dict, repr=False)
+    cwd: str | None = None
+    url: str | None = None
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    #: The name of the sandbox plugin that launches the process, or "none".
+    sandbox: str = "none"
+    policy: Policy = Policy()
+    options: Mapping[str, Any] = field(factory=dict, repr=False)
+
+
+@frozen(kw_only=True)
+class Frame:
+    """One JSON-RPC message with the headers that travel beside it (empty where a wire has none)."""
+
+    message: Mapping[str, Any] = field(kw_only=False)
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+
+
+class Wire(Protocol):
+    """An open connection to one MCP server. Iterating gives its frames, until the wire is lost."""
+
+    @property
+    def lost(self) -> asyncio.Event:
+        """Set once nothing more will come or go."""
+
+    @property
+    def error(self) -> WireError | None:
+        """Why the wire was lost; None while it stands and after a wanted close."""
+
+    async def send(self, frame: Frame) -> None:
+        """Write a frame. Raises `WireError`, with `sent` False only if surely no byte left."""
+
+    def __aiter__(self) -> AsyncIterator[Frame]: ...
+
+    def diagnostics(self) -> Mapping[str, Any]:
+        """What helps a person: pid, exit status, the tail of stderr."""
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """Opens MCP wires."""
+
+    def connect(self, endpoint: Endpoint) -> AbstractAsyncContextManager[Wire]:
+        """Open a wire; leaving the context closes it and frees what it used, whatever happened."""
+
+
+@frozen(kw_only=True)
+class Launch:
+    """A process to start."""
+
+    command: tuple[str, ...] = field(kw_only=False, converter=tuple)
+    env: Mapping[str, str] = field(factory=dict, repr=False)
+    cwd: str | None = None
+
+
+class Process(Protocol):
+    """A launched process with its pipes."""
+
+    pid: int
+    stdin: asyncio.StreamWriter
+    stdout: asyncio.StreamReader
+    stderr: asyncio.StreamReader
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, None while it runs."""
+
+    async def wait(self) -> int:
+        """Wait for the end."""
+
+    async def kill(self) -> None:
+        """End the process and everything that it started. Idempotent."""
+
+
+@runtime_checkable
+class Sandbox(Protocol):
+    """Launches processes under a policy and proves what it enforces."""
+
+    async def proven(self) -> frozenset[str]:
+        """The capability atoms that a self-test has just proven on this machine."""
+
+    async def launch(self, launch: Launch, policy: Policy) -> Process:
+        """Start a process; raises `SandboxUnavailableError` before that if the policy cannot be met."""
+
+
+@runtime_checkable
+class PolicySource(Protocol):
+    """A named, installable policy."""
+
+    def policy(self) -> Policy:
+        """The policy."""
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """Reads snapshots of the host's statistics; never raises into, or waits in, the way of a call."""
+
+    async def export(self, snapshot: Mapping[str, Any]) -> None:
+        """Send or keep a snapshot."""
+
+
+@runtime_checkable
+class Secrets(Protocol):
+    """Resolves `secret://name/path#field`."""
+
+    async def resolve(self, path: str, field: str | None) -> str:
+        """The secret's value; raises `ConfigError` where there is none."""
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """Orders the targets of a route for one request."""
+
+    def order(self, route: Route, request: Request) -> Sequence[Target]:
+        """The targets, best first; those left out are not asked."""
+
+
+@runtime_checkable
+class HttpTransport(Protocol):
+    """Supplies the transport under the host's HTTP client."""
+
+    def transport(self) -> httpx2.AsyncBaseTransport:
+        """A transport; the host closes it."""
+
+
+@frozen(kw_only=True)
+class Kind:
+    """A kind of plugin: its entry-point group, its section in the configuration, its protocol."""
+
+    name: str = field(kw_only=False)
+    group: str
+    section: str
+    protocol: type | None = None
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    name: Kind(name, group=f"gleitzeit.{section}", section=section, protocol=protocol)
+    for name, section, protocol in (
+        ("provider", "providers", Provider),
+        ("transport", "transports", Transport),
+        ("sandbox", "sandboxes", Sandbox),
+        ("policy", "policies", PolicySource),
+        ("exporter", "exporters", Exporter),
+        ("secrets", "secrets", Secrets),
+        ("strategy", "strategies", Strategy),
+        ("http", "http", HttpTransport),
+        ("plain", "plugins", None),
+    )
+}

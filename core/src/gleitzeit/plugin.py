@@ -1,0 +1,94 @@
+"""Bases for plugin authors: override a hook and it is registered, nothing else to do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, ClassVar
+
+from gleitzeit.hookspecs import Offers, hookimpl, mark
+from gleitzeit.kinds import Context, Middleware
+from gleitzeit.values import Health, Model, Prompt, Reply, Request, Resource, Route, Stream, Target, Tool, Verdict
+
+__all__ = ["Plugin", "Provider", "hookimpl"]
+
+
+class Plugin:
+    """Base of a plugin of any kind.
+
+    `Config` is a pydantic model of the plugin's configuration, or None for none. The host builds
+    an instance as `cls(config, context)`, in the event loop: constructors must not block.
+    """
+
+    Config: ClassVar[Any] = None
+
+    def __init__(self, config: Any, context: Context) -> None:
+        self.config = config
+        self.context = context
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in cls.__mro__[1:]:
+            mark(cls, base)
+
+    async def health(self, deep: bool = False) -> Health:
+        """How the instance fares; without an override the host judges by the instance's state."""
+        return Health("unknown")
+
+    def security_check(self, request: Request, target: Target | None) -> Verdict | None | Awaitable[Verdict | None]:
+        """Vote on a call; see `HookSpecs.security_check`."""
+        return None
+
+    def wrap_call(self, route: Route) -> Middleware | None:
+        """A middleware around every call on a route; see `HookSpecs.wrap_call`."""
+        return None
+
+    def wrap_attempt(self, target: Target) -> Middleware | None:
+        """A middleware around every attempt at a target; see `HookSpecs.wrap_attempt`."""
+        return None
+
+    def lifespan(self) -> AbstractAsyncContextManager[Any]:
+        """Resources held from before the first use until after the last."""
+        return _nothing()
+
+
+class Provider(Plugin):
+    """Base of a plugin that answers calls."""
+
+    #: True: `provide_models` lists every model there is. False: other names are passed on as well.
+    complete: ClassVar[bool] = True
+
+    @property
+    def local(self) -> bool:
+        """Does every byte of a call stay on this machine? The operator may overrule with `local = …`."""
+        return False
+
+    @property
+    def sandbox(self) -> str | None:
+        """What encloses the process behind the instance; None where there is no process."""
+        return None
+
+    def provide_models(self) -> Offers[Model]:
+        """What models are on offer; see `HookSpecs.provide_models`."""
+        return ()
+
+    def provide_tools(self) -> Offers[Tool]:
+        """What tools are on offer."""
+        return ()
+
+    def provide_resources(self) -> Offers[Resource]:
+        """What resources are on offer."""
+        return ()
+
+    def provide_prompts(self) -> Offers[Prompt]:
+        """What prompt templates are on offer."""
+        return ()
+
+    async def call(self, request: Request) -> Reply | Stream:
+        """Answer a call; see `kinds.Provider.call`."""
+        raise NotImplementedError(f"{type(self).__name__} does not override `call`")
+
+
+@asynccontextmanager
+async def _nothing() -> AsyncIterator[None]:
+    yield

@@ -1,0 +1,263 @@
+"""A stream of events: pull-based, closed inward, ended by exactly one `Finished` or a raised error."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Literal, Protocol, TypeAlias
+
+from attrs import field, frozen
+
+from gleitzeit.errors import GleitzeitError, TruncatedStreamError, UsageError
+from gleitzeit.values.events import Event, Finished
+from gleitzeit.values.fold import events_of, fold
+from gleitzeit.values.reply import Reply
+
+__all__ = ["Stream", "StreamEnd", "StreamWatch"]
+
+Step: TypeAlias = Callable[[Event], Event | None]
+
+
+@frozen(kw_only=True)
+class StreamEnd:
+    """How a stream ended: finished well, failed, was cancelled, or was closed by its reader."""
+
+    outcome: Literal["finished", "failed", "cancelled", "closed"] = field(kw_only=False)
+    error: BaseException | None = None
+
+
+class StreamWatch(Protocol):
+    """Guards the waiting for upstream: timers of the corridor stand behind it."""
+
+    def begin(self) -> None:
+        """The reader starts to wait for upstream."""
+
+    def end(self) -> None:
+        """The wait is over."""
+
+    def translate(self, error: BaseException) -> BaseException:
+        """The error to raise instead of `error`."""
+
+    def stop(self) -> None:
+        """The stream has ended."""
+
+
+class Stream:
+    """The events of one answer, for one reader.
+
+        async with host.stream(request) as stream:
+            async for event in stream: ...
+        stream.reply
+
+    Nothing is read ahead: a slow reader slows the upstream. Cancelling the reader, `aclose()` and
+    leaving the block close the upstream in the same task. Raises `TruncatedStreamError` where
+    the source ends without `Finished`.
+    """
+
+    __slots__ = ("_buffer", "_end", "_ends", "_next", "_open", "_seen", "_source", "_state", "_steps", "_watch")
+
+    def __init__(self, events: AsyncIterable[Event]) -> None:
+        self._source: AsyncIterator[Event] = events.__aiter__()
+        self._next: Callable[[], Awaitable[Event]] = self._source.__anext__
+        self._open: Callable[[], Awaitable[Stream]] | None = None
+        self._steps: tuple[Step, ...] = ()
+        self._ends: tuple[Callable[[StreamEnd], None], ...] = ()
+        self._watch: StreamWatch | None = None
+        self._buffer: deque[Event] = deque()
+        self._seen: list[Event] = []
+        self._state: Literal["new", "open", "done"] = "new"
+        self._end: StreamEnd | None = None
+
+    @classmethod
+    def opening(cls, open: Callable[[], Awaitable[Stream]]) -> Stream:
+        """A stream that `open` supplies when somebody enters or reads it."""
+        stream = cls(_nothing())
+        stream._open = open
+        return stream
+
+    @classmethod
+    def of(cls, reply: Reply) -> Stream:
+        """A whole reply as a stream."""
+        return cls(_each(events_of(reply)))
+
+    def map(self, step: Step) -> Stream:
+        """Let `step` replace each event, or drop it by returning None. Returns this stream."""
+        self._steps += (step,)
+        if self._buffer:  # primed: nothing was delivered yet
+            self._buffer = deque(new for event in self._buffer if (new := step(event)) is not None)
+            self._seen = list(self._buffer)
+        return self
+
+    def tap(
+        self,
+        on_event: Callable[[Event], object] | None = None,
+        *,
+        on_end: Callable[[StreamEnd], None] | None = None,
+    ) -> Stream:
+        """Watch the events, and the end, which comes exactly once. Returns this stream."""
+        if on_event is not None:
+            watch = on_event
+
+            def step(event: Event) -> Event:
+                watch(event)
+                return event
+
+            self.map(step)
+        if on_end is not None:
+            if self._end is None:
+                self._ends += (on_end,)
+            else:
+                on_end(self._end)
+        return self
+
+    def watch(self, watch: StreamWatch) -> Stream:
+        """Put the waiting for upstream under `watch`. Returns this stream."""
+        self._watch = watch
+        return self
+
+    async def prime(self) -> Stream:
+        """Read until the first content event, which commits the stream; what was read is kept."""
+        if not self._buffer:
+            events: deque[Event] = deque()
+            while not (events and events[-1].content):
+                events.append(await self.__anext__())
+            self._buffer = events
+        return self
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> Event:
+        if self._state != "open" or self._buffer:
+            if self._buffer:
+                return self._buffer.popleft()
+            if self._end is not None:
+                raise StopAsyncIteration
+            if self._open is not None:
+                await self._start()
+                return await self.__anext__()
+            self._state = "open"
+        watch = self._watch
+        while True:
+            try:
+                if watch is None:
+                    event: Event | None = await self._next()
+                else:
+                    watch.begin()
+                    event = await self._next()
+                    watch.end()
+                for step in self._steps:
+                    event = step(event)  # type: ignore[arg-type]  # not None: that breaks the loop
+                    if event is None:
+                        break
+            except BaseException as error:
+                raise await self._broken(error) from error.__cause__
+            if event is not None:
+                self._seen.append(event)
+                if type(event) is Finished:
+                    await self._finish(StreamEnd("finished"))
+                return event
+
+    async def collect(self) -> Reply:
+        """Read to the end and give the whole reply."""
+        async with self:
+            async for _ in self:
+                pass
+        return self.reply
+
+    @property
+    def reply(self) -> Reply:
+        """What was delivered so far, as a reply."""
+        return fold(self._seen)
+
+    @property
+    def done(self) -> bool:
+        """Has the stream ended, well or not?"""
+        return self._end is not None and not self._buffer
+
+    async def __aenter__(self) -> Stream:
+        if self._open is not None:
+            await self._start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the upstream. Idempotent; to stop a reader in another task, cancel that task."""
+        self._open = None
+        await self._finish(StreamEnd("closed"))
+
+    async def _start(self) -> None:
+        """Open, and take over what `open` gave: one layer, however many hands passed it on."""
+        open, self._open = self._open, None
+        if open is None:
+            raise UsageError("the stream is being opened by another task")
+        try:
+            inner = await open()
+        except BaseException as error:
+            cancelled = isinstance(error, asyncio.CancelledError)
+            await self._finish(StreamEnd("cancelled" if cancelled else "failed", error=error))
+            raise
+        steps, ends = self._steps, self._ends
+        self._source, self._next, self._watch = inner._source, inner._next, inner._watch
+        self._buffer, self._seen, self._state = inner._buffer, inner._seen, inner._state
+        self._open, self._steps, self._ends, self._end = inner._open, inner._steps, inner._ends, inner._end
+        inner._state, inner._ends, inner._buffer = "done", (), deque()
+        for step in steps:
+            self.map(step)
+        for callback in ends:
+            self.tap(on_end=callback)
+
+    async def _broken(self, error: BaseException) -> BaseException:
+        """Close after `error` and give the error to raise."""
+        if isinstance(error, StopAsyncIteration):
+            error = TruncatedStreamError(
+                "the stream ended without its terminal mark", hint="the answer is incomplete; ask again", sent=True
+            )
+        elif self._watch is not None:
+            error = self._watch.translate(error)
+        if isinstance(error, GleitzeitError) and error.partial is None:
+            error.partial = self.reply
+        cancelled = isinstance(error, asyncio.CancelledError)
+        await self._finish(StreamEnd("cancelled" if cancelled else "failed", error=error))
+        return error
+
+    async def _finish(self, end: StreamEnd) -> None:
+        if self._end is not None:
+            return
+        self._state, self._end = "done", end
+        if self._watch is not None:
+            self._watch.stop()
+        try:
+            close = getattr(self._source, "aclose", None)
+            if close is not None:
+                await close()
+        finally:
+            self._notify(end)
+
+    def _notify(self, end: StreamEnd) -> None:
+        ends, self._ends = self._ends, ()
+        for callback in ends:
+            callback(end)
+
+    def __del__(self) -> None:
+        if getattr(self, "_state", "done") == "open":
+            self._state = "done"
+            self._notify(StreamEnd("closed"))
+            warnings.warn("a stream was neither read to its end nor closed", ResourceWarning, source=self, stacklevel=2)
+
+
+async def _each(events: list[Event]) -> AsyncIterator[Event]:
+    for event in events:
+        yield event
+
+
+async def _nothing() -> AsyncIterator[Event]:
+    return
+    yield
