@@ -1,41 +1,41 @@
 """Every error of Gleitzeit stands under one base and says what went wrong, where, and the next step.
 
-    GleitzeitError
-    ├── UsageError                    the host was used wrongly (closed, wrong thread)
-    ├── ConfigError                   configuration does not hold; lists every problem at once
-    ├── PluginError                   a plugin is not usable
-    │   ├── PluginNotFoundError
-    │   ├── PluginLoadError           import, construction, registration or lifespan failed
-    │   ├── PluginIncompatibleError   written for another API version
-    │   └── AmbiguousPluginError      two distributions claim one name
-    ├── RequestError                  the request itself cannot be served
-    │   ├── InvalidRequestError
-    │   ├── UnknownModelError         no model, tool, resource or prompt of that name
-    │   ├── AmbiguousModelError       several claims, none stronger
-    │   ├── TooLongError              the context or a size limit is exceeded
-    │   ├── UnsupportedError          the target cannot do what is asked
-    │   └── ContentRefusedError       the vendor's content filter refused
-    ├── AccessError
-    │   ├── AuthenticationError
-    │   ├── PermissionDeniedError
-    │   ├── SecurityDeniedError       a security vote said no
-    │   └── SandboxUnavailableError   a required protection cannot be proven here
-    ├── CapacityError
-    │   ├── RateLimitedError
-    │   ├── QuotaExhaustedError       permanent until somebody pays
-    │   ├── OverloadedError
-    │   ├── BreakerOpenError
-    │   └── QueueFullError
-    ├── UpstreamError
-    │   ├── ServerFaultError
-    │   ├── MalformedAnswerError
-    │   ├── TruncatedStreamError      the input ended before its protocol's terminal mark
-    │   └── ToolFailedError
-    ├── WireError
-    │   ├── CannotConnectError
-    │   ├── ResetError                the connection broke after it stood
-    │   └── ProcessDiedError
-    └── DeadlineError                 the time of the call, or of one phase of it, is over
+GleitzeitError
+├── UsageError                    the host was used wrongly (closed, wrong thread)
+├── ConfigError                   configuration does not hold; lists every problem at once
+├── PluginError                   a plugin is not usable
+│   ├── PluginNotFoundError
+│   ├── PluginLoadError           import, construction, registration or lifespan failed
+│   ├── PluginIncompatibleError   written for another API version
+│   └── AmbiguousPluginError      two distributions claim one name
+├── RequestError                  the request itself cannot be served
+│   ├── InvalidRequestError
+│   ├── UnknownModelError         no model, tool, resource or prompt of that name
+│   ├── AmbiguousModelError       several claims, none stronger
+│   ├── TooLongError              the context or a size limit is exceeded
+│   ├── UnsupportedError          the target cannot do what is asked
+│   └── ContentRefusedError       the vendor's content filter refused
+├── AccessError
+│   ├── AuthenticationError
+│   ├── PermissionDeniedError
+│   ├── SecurityDeniedError       a security vote said no
+│   └── SandboxUnavailableError   a required protection cannot be proven here
+├── CapacityError
+│   ├── RateLimitedError
+│   ├── QuotaExhaustedError       permanent until somebody pays
+│   ├── OverloadedError
+│   ├── BreakerOpenError
+│   └── QueueFullError
+├── UpstreamError
+│   ├── ServerFaultError
+│   ├── MalformedAnswerError
+│   ├── TruncatedStreamError      the input ended before its protocol's terminal mark
+│   └── ToolFailedError
+├── WireError
+│   ├── CannotConnectError
+│   ├── ResetError                the connection broke after it stood
+│   └── ProcessDiedError
+└── DeadlineError                 the time of the call, or of one phase of it, is over
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ __all__ = [
     "SandboxUnavailableError",
     "SecurityDeniedError",
     "ServerFaultError",
-    "ToolFailedError",
     "TooLongError",
+    "ToolFailedError",
     "TruncatedStreamError",
     "UnknownModelError",
     "UnsupportedError",
@@ -99,6 +99,8 @@ class GleitzeitError(Exception):
     retryable: bool = False
     #: May another target be asked instead?
     fallback: bool = False
+    #: The attempts at other targets that failed before this one (`Attempt`).
+    attempts: tuple[Any, ...] = ()
 
     def __init__(
         self,
@@ -124,7 +126,11 @@ class GleitzeitError(Exception):
         self.request_id = request_id
         self.retry_after = retry_after
         self.sent = sent
-        self.body = body[:BODY_LIMIT].decode("utf-8", "replace") if isinstance(body, bytes) else body and body[:BODY_LIMIT]
+        self.body = (
+            body[:BODY_LIMIT].decode("utf-8", "replace")
+            if isinstance(body, bytes)
+            else body and body[:BODY_LIMIT]
+        )
         self.partial = partial
         if retryable is not None:
             self.retryable = retryable

@@ -14,7 +14,19 @@ import pluggy
 
 from gleitzeit.errors import PluginLoadError
 from gleitzeit.kinds import Middleware
-from gleitzeit.values import Health, Model, Prompt, Reply, Request, Resource, Route, Stream, Target, Tool, Verdict
+from gleitzeit.values import (
+    Health,
+    Model,
+    Prompt,
+    Reply,
+    Request,
+    Resource,
+    Route,
+    Stream,
+    Target,
+    Tool,
+    Verdict,
+)
 
 __all__ = ["HOOKS", "PROJECT", "HookSpecs", "Offers", "check_hooks", "hookimpl", "hookspec", "mark"]
 
@@ -62,7 +74,9 @@ class HookSpecs:
         raise NotImplementedError
 
     @hookspec
-    def security_check(self, request: Request, target: Target | None) -> Verdict | None | Awaitable[Verdict | None]:
+    def security_check(
+        self, request: Request, target: Target | None
+    ) -> Verdict | None | Awaitable[Verdict | None]:
         """Vote on a call: once with no target, then for each target about to be asked.
 
         One deny wins, an exception is a deny, None abstains. May be a coroutine function.
@@ -85,7 +99,9 @@ class HookSpecs:
         raise NotImplementedError
 
 
-HOOKS: Final = tuple(name for name, value in vars(HookSpecs).items() if getattr(value, f"{PROJECT}_spec", None))
+HOOKS: Final = tuple(
+    name for name, value in vars(HookSpecs).items() if getattr(value, f"{PROJECT}_spec", None)
+)
 _COROUTINES: Final = frozenset({"call", "health"})
 
 
@@ -107,9 +123,14 @@ def check_hooks(instance: object, plugin: str) -> tuple[str, ...]:
             continue
         marked = getattr(method, f"{PROJECT}_impl", None) is not None
         if not marked:
-            if getattr(inspect.unwrap(getattr(method, "__func__", method)), "__module__", "") == f"{PROJECT}.plugin":
+            if (
+                getattr(inspect.unwrap(getattr(method, "__func__", method)), "__module__", "")
+                == f"{PROJECT}.plugin"
+            ):
                 continue  # the default of our own base
-            raise _wrong(method, plugin, f"`{name}` has a hook's name but is not marked", "decorate it with @hookimpl")
+            raise _wrong(
+                method, plugin, f"`{name}` has a hook's name but is not marked", "decorate it with @hookimpl"
+            )
         _check_signature(method, name, plugin)
         found.append(name)
     return tuple(found)

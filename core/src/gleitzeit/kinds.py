@@ -6,7 +6,7 @@ A plugin need not inherit from these protocols; `gleitzeit.plugin` has bases tha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
@@ -93,12 +93,16 @@ class Provider(Protocol):
         """
 
 
+def _words(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
 @frozen(kw_only=True)
 class Endpoint:
     """Where and how an MCP server is reached; commands come from operator configuration only."""
 
     name: str = field(kw_only=False)
-    command: tuple[str, ...] = field(default=(), converter=tuple)
+    command: tuple[str, ...] = field(default=(), converter=_words)
     #: The whole environment of the process, nothing is inherited beyond it.
     env: Mapping[str, str] = field(factory=dict, repr=False)
     cwd: str | None = None
@@ -106,7 +110,7 @@ class Endpoint:
     headers: Mapping[str, str] = field(factory=dict, repr=False)
     #: The name of the sandbox plugin that launches the process, or "none".
     sandbox: str = "none"
-    policy: Policy = Policy()
+    policy: Policy = field(factory=Policy)
     options: Mapping[str, Any] = field(factory=dict, repr=False)
 
 
@@ -150,7 +154,7 @@ class Transport(Protocol):
 class Launch:
     """A process to start."""
 
-    command: tuple[str, ...] = field(kw_only=False, converter=tuple)
+    command: tuple[str, ...] = field(kw_only=False, converter=_words)
     env: Mapping[str, str] = field(factory=dict, repr=False)
     cwd: str | None = None
 

@@ -8,7 +8,19 @@ from typing import Any, ClassVar
 
 from gleitzeit.hookspecs import Offers, hookimpl, mark
 from gleitzeit.kinds import Context, Middleware
-from gleitzeit.values import Health, Model, Prompt, Reply, Request, Resource, Route, Stream, Target, Tool, Verdict
+from gleitzeit.values import (
+    Health,
+    Model,
+    Prompt,
+    Reply,
+    Request,
+    Resource,
+    Route,
+    Stream,
+    Target,
+    Tool,
+    Verdict,
+)
 
 __all__ = ["Plugin", "Provider", "hookimpl"]
 
@@ -28,6 +40,8 @@ class Plugin:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if cls.__module__ == __name__:
+            return  # a base of ours: its defaults are no implementations
         for base in cls.__mro__[1:]:
             mark(cls, base)
 
@@ -35,7 +49,9 @@ class Plugin:
         """How the instance fares; without an override the host judges by the instance's state."""
         return Health("unknown")
 
-    def security_check(self, request: Request, target: Target | None) -> Verdict | None | Awaitable[Verdict | None]:
+    def security_check(
+        self, request: Request, target: Target | None
+    ) -> Verdict | None | Awaitable[Verdict | None]:
         """Vote on a call; see `HookSpecs.security_check`."""
         return None
 

@@ -74,7 +74,7 @@ class ToolCallDelta(_Event):
 
 @frozen(kw_only=True)
 class PartDone(_Event):
-    """A whole part, which replaces what deltas of the same kind and `index` gave (None: a part of its own)."""
+    """A whole part; it replaces what deltas of its kind and `index` gave (None: a part of its own)."""
 
     type: ClassVar[str] = "part"
     part: Part = field(kw_only=False)

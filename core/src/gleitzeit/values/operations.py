@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from attrs import field, frozen
 
 from gleitzeit.values.catalogue import Tool
+from gleitzeit.values.evolve import evolve
 from gleitzeit.values.messages import Message, Part
 from gleitzeit.values.targets import Target
 
@@ -61,17 +62,30 @@ class Operation:
     idempotent: ClassVar[bool] = False
 
     def to(self, target: str | Target, *, timeout: float | None = None, **fields: Any) -> Request:
-        """This operation as a request to `target`; `timeout` in seconds from now, other fields as in `Request`."""
+        """A request to `target`; `timeout` in seconds from now, other fields as in `Request`."""
         if timeout is not None:
             fields["deadline"] = time.monotonic() + timeout
         return Request(self, target=target, **fields)
 
 
-def as_messages(content: str | Message | Iterable[Message]) -> tuple[Message, ...]:
+def _as_messages(content: str | Message | Iterable[Message]) -> tuple[Message, ...]:
     """A prompt, a message, or several messages, as messages."""
     if isinstance(content, str):
         return (Message("user", content),)
     return (content,) if isinstance(content, Message) else tuple(content)
+
+
+def _texts(value: str | Iterable[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+# A bare `tuple` as converter leaves its element type open, and type checkers refuse every argument.
+def _tools(value: Iterable[Tool]) -> tuple[Tool, ...]:
+    return tuple(value)
+
+
+def _anything(value: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(value)
 
 
 @frozen(kw_only=True)
@@ -88,7 +102,7 @@ class _Sampling(Operation):
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
-    stop: tuple[str, ...] = field(default=(), converter=tuple)
+    stop: tuple[str, ...] = field(default=(), converter=_texts)
     seed: int | None = None
     #: Vendor options by plugin name, sent as they are: `{"openai": {"verbosity": "low"}}`.
     options: Mapping[str, Mapping[str, Any]] = _EMPTY
@@ -100,8 +114,8 @@ class Chat(_Sampling):
 
     kind: ClassVar[str] = "chat"
     idempotent: ClassVar[bool] = True
-    messages: tuple[Message, ...] = field(kw_only=False, converter=as_messages)
-    tools: tuple[Tool, ...] = field(default=(), converter=tuple)
+    messages: tuple[Message, ...] = field(kw_only=False, converter=_as_messages)
+    tools: tuple[Tool, ...] = field(default=(), converter=_tools)
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool | None = None
     response_schema: ResponseSchema | None = None
@@ -116,10 +130,6 @@ class Completion(_Sampling):
     kind: ClassVar[str] = "completion"
     idempotent: ClassVar[bool] = True
     prompt: str = field(kw_only=False)
-
-
-def _texts(value: str | Iterable[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
 
 
 @frozen(kw_only=True)
@@ -140,7 +150,7 @@ class Classification(Operation):
     kind: ClassVar[str] = "classification"
     idempotent: ClassVar[bool] = True
     inputs: tuple[str, ...] = field(kw_only=False, converter=_texts)
-    labels: tuple[str, ...] = field(default=(), converter=tuple)
+    labels: tuple[str, ...] = field(default=(), converter=_texts)
     options: Mapping[str, Mapping[str, Any]] = _EMPTY
 
 
@@ -160,7 +170,7 @@ class Invoke(Operation):
     method: str = field(kw_only=False)
     arguments: Mapping[str, Any] = _EMPTY
     #: Positional arguments, for methods that take them.
-    args: tuple[Any, ...] = field(default=(), converter=tuple)
+    args: tuple[Any, ...] = field(default=(), converter=_anything)
 
 
 @frozen(kw_only=True)
@@ -211,13 +221,9 @@ class Request:
 
     def evolve(self, **changes: Any) -> Request:
         """A copy with some fields changed."""
-        new = _new(Request)
-        for name in _FIELDS:
-            _set(new, name, changes[name] if name in changes else getattr(self, name))
-        return new
+        return evolve(self, _FIELDS, changes)
 
 
-_new, _set = object.__new__, object.__setattr__
 _FIELDS = tuple(attribute.name for attribute in Request.__attrs_attrs__)
 
 #: What a tool or model may be given besides text.

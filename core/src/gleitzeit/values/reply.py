@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-import attrs
 from attrs import field, frozen
 
+from gleitzeit.values.evolve import evolve
 from gleitzeit.values.messages import Message, Part, TextPart, ThinkingPart, ToolCallPart, as_parts
 from gleitzeit.values.targets import Target
 
 __all__ = ["Attempt", "FinishReason", "Label", "Reply", "Usage"]
 
 #: Decided by what came, not by the vendor's word; `Reply.raw_finish_reason` keeps that word.
-FinishReason: TypeAlias = Literal["stop", "tool_calls", "length", "context_exceeded", "refusal", "paused", "error"]
+FinishReason: TypeAlias = Literal[
+    "stop", "tool_calls", "length", "context_exceeded", "refusal", "paused", "error"
+]
 
 
 @frozen(kw_only=True)
@@ -110,4 +112,7 @@ class Reply:
 
     def evolve(self, **changes: Any) -> Reply:
         """A copy with some fields changed."""
-        return attrs.evolve(self, **changes)
+        return evolve(self, _FIELDS, changes)
+
+
+_FIELDS = tuple(attribute.name for attribute in Reply.__attrs_attrs__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from attrs import field, frozen
@@ -43,7 +43,7 @@ class Verdict:
         return cls(False, reason=reason)
 
 
-class State(str, Enum):
+class State(StrEnum):
     """The state of a plugin or instance."""
 
     DISCOVERED = "discovered"

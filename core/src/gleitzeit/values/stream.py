@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
 from attrs import field, frozen
 
 from gleitzeit.errors import GleitzeitError, TruncatedStreamError, UsageError
 from gleitzeit.values.events import Event, Finished
 from gleitzeit.values.fold import events_of, fold
-from gleitzeit.values.reply import Reply
+from gleitzeit.values.reply import Attempt, Reply
+from gleitzeit.values.targets import Target
 
 __all__ = ["Stream", "StreamEnd", "StreamWatch"]
 
+current_task = asyncio.current_task
 Step: TypeAlias = Callable[[Event], Event | None]
 
 
@@ -32,14 +34,11 @@ class StreamEnd:
 class StreamWatch(Protocol):
     """Guards the waiting for upstream: timers of the corridor stand behind it."""
 
-    def begin(self) -> None:
-        """The reader starts to wait for upstream."""
-
-    def end(self) -> None:
-        """The wait is over."""
+    #: The stream to `interrupt`; kept up to date by the stream.
+    stream: Stream | None
 
     def translate(self, error: BaseException) -> BaseException:
-        """The error to raise instead of `error`."""
+        """The error to raise instead of `error`, which came from upstream."""
 
     def stop(self) -> None:
         """The stream has ended."""
@@ -57,7 +56,23 @@ class Stream:
     the source ends without `Finished`.
     """
 
-    __slots__ = ("_buffer", "_end", "_ends", "_next", "_open", "_seen", "_source", "_state", "_steps", "_watch")
+    __slots__ = (
+        "_buffer",
+        "_cancelling",
+        "_end",
+        "_ends",
+        "_interrupt",
+        "_next",
+        "_open",
+        "_pump",
+        "_seen",
+        "_source",
+        "_steps",
+        "_waiting",
+        "_watch",
+        "attempts",
+        "target",
+    )
 
     def __init__(self, events: AsyncIterable[Event]) -> None:
         self._source: AsyncIterator[Event] = events.__aiter__()
@@ -68,8 +83,14 @@ class Stream:
         self._watch: StreamWatch | None = None
         self._buffer: deque[Event] = deque()
         self._seen: list[Event] = []
-        self._state: Literal["new", "open", "done"] = "new"
+        #: Who answers, and who failed before; set by the corridor.
+        self.target: Target | None = None
+        self.attempts: tuple[Attempt, ...] = ()
+        self._pump: AsyncGenerator[Event, None] | None = None
         self._end: StreamEnd | None = None
+        self._waiting: asyncio.Task[Any] | None = None
+        self._cancelling = 0
+        self._interrupt: GleitzeitError | None = None
 
     @classmethod
     def opening(cls, open: Callable[[], Awaitable[Stream]]) -> Stream:
@@ -116,7 +137,16 @@ class Stream:
     def watch(self, watch: StreamWatch) -> Stream:
         """Put the waiting for upstream under `watch`. Returns this stream."""
         self._watch = watch
+        watch.stream = self
         return self
+
+    def interrupt(self, error: GleitzeitError) -> None:
+        """End the stream with `error`: now if its reader waits for upstream, else at its next event."""
+        if self._interrupt is None and self._end is None:
+            self._interrupt = error
+            if self._waiting is not None:
+                self._cancelling = self._waiting.cancelling()
+                self._waiting.cancel()
 
     async def prime(self) -> Stream:
         """Read until the first content event, which commits the stream; what was read is kept."""
@@ -124,42 +154,52 @@ class Stream:
             events: deque[Event] = deque()
             while not (events and events[-1].content):
                 events.append(await self.__anext__())
+            await self._put_down()
             self._buffer = events
         return self
 
-    def __aiter__(self) -> Stream:
-        return self
+    def __aiter__(self) -> AsyncIterator[Event]:
+        if self._pump is None:
+            self._pump = self._events()
+        return self._pump
 
-    async def __anext__(self) -> Event:
-        if self._state != "open" or self._buffer:
-            if self._buffer:
-                return self._buffer.popleft()
-            if self._end is not None:
-                raise StopAsyncIteration
-            if self._open is not None:
-                await self._start()
-                return await self.__anext__()
-            self._state = "open"
-        watch = self._watch
-        while True:
+    def __anext__(self) -> Awaitable[Event]:
+        return self.__aiter__().__anext__()
+
+    async def _events(self) -> AsyncGenerator[Event, None]:
+        """Pull, step and record: a generator, as a coroutine for each event would cost more."""
+        if self._open is not None:
+            await self._start()
+        while self._buffer:
+            yield self._buffer.popleft()
+        pull, seen = self._next, self._seen
+        while self._end is None:
             try:
-                if watch is None:
-                    event: Event | None = await self._next()
-                else:
-                    watch.begin()
-                    event = await self._next()
-                    watch.end()
+                if self._interrupt is not None:
+                    raise self._interrupt
+                self._waiting = current_task()
+                event: Event | None = await pull()
+                self._waiting = None
                 for step in self._steps:
                     event = step(event)  # type: ignore[arg-type]  # not None: that breaks the loop
                     if event is None:
                         break
             except BaseException as error:
-                raise await self._broken(error) from error.__cause__
+                failure = await self._broken(error)
+                if failure is error:
+                    raise
+                raise failure from error
             if event is not None:
-                self._seen.append(event)
+                seen.append(event)
                 if type(event) is Finished:
                     await self._finish(StreamEnd("finished"))
-                return event
+                yield event
+
+    async def _put_down(self) -> None:
+        """Stop reading for now: the source stays open."""
+        pump, self._pump = self._pump, None
+        if pump is not None:
+            await pump.aclose()  # it stands at a yield
 
     async def collect(self) -> Reply:
         """Read to the end and give the whole reply."""
@@ -171,14 +211,14 @@ class Stream:
     @property
     def reply(self) -> Reply:
         """What was delivered so far, as a reply."""
-        return fold(self._seen)
+        return fold(self._seen).evolve(target=self.target, attempts=self.attempts)
 
     @property
     def done(self) -> bool:
         """Has the stream ended, well or not?"""
         return self._end is not None and not self._buffer
 
-    async def __aenter__(self) -> Stream:
+    async def __aenter__(self) -> Self:
         if self._open is not None:
             await self._start()
         return self
@@ -191,7 +231,9 @@ class Stream:
     async def aclose(self) -> None:
         """Close the upstream. Idempotent; to stop a reader in another task, cancel that task."""
         self._open = None
-        await self._finish(StreamEnd("closed"))
+        if self._end is None:
+            await self._put_down()
+            await self._finish(StreamEnd("closed"))
 
     async def _start(self) -> None:
         """Open, and take over what `open` gave: one layer, however many hands passed it on."""
@@ -204,11 +246,16 @@ class Stream:
             cancelled = isinstance(error, asyncio.CancelledError)
             await self._finish(StreamEnd("cancelled" if cancelled else "failed", error=error))
             raise
+        await inner._put_down()
         steps, ends = self._steps, self._ends
         self._source, self._next, self._watch = inner._source, inner._next, inner._watch
-        self._buffer, self._seen, self._state = inner._buffer, inner._seen, inner._state
+        self._buffer, self._seen = inner._buffer, inner._seen
         self._open, self._steps, self._ends, self._end = inner._open, inner._steps, inner._ends, inner._end
-        inner._state, inner._ends, inner._buffer = "done", (), deque()
+        if self._watch is not None:
+            self._watch.stream = self
+        self._interrupt = self._interrupt or inner._interrupt
+        self.target, self.attempts = inner.target, inner.attempts
+        inner._end, inner._ends, inner._buffer = StreamEnd("closed"), (), deque()
         for step in steps:
             self.map(step)
         for callback in ends:
@@ -216,10 +263,18 @@ class Stream:
 
     async def _broken(self, error: BaseException) -> BaseException:
         """Close after `error` and give the error to raise."""
+        waiting, self._waiting = self._waiting, None
         if isinstance(error, StopAsyncIteration):
             error = TruncatedStreamError(
-                "the stream ended without its terminal mark", hint="the answer is incomplete; ask again", sent=True
+                "the stream ended without its terminal mark",
+                hint="the answer is incomplete; ask again",
+                sent=True,
             )
+        elif (
+            self._interrupt is not None and isinstance(error, asyncio.CancelledError) and waiting is not None
+        ):
+            if waiting.uncancel() <= self._cancelling:
+                error = self._interrupt
         elif self._watch is not None:
             error = self._watch.translate(error)
         if isinstance(error, GleitzeitError) and error.partial is None:
@@ -231,7 +286,7 @@ class Stream:
     async def _finish(self, end: StreamEnd) -> None:
         if self._end is not None:
             return
-        self._state, self._end = "done", end
+        self._end = end
         if self._watch is not None:
             self._watch.stop()
         try:
@@ -247,10 +302,11 @@ class Stream:
             callback(end)
 
     def __del__(self) -> None:
-        if getattr(self, "_state", "done") == "open":
-            self._state = "done"
+        if getattr(self, "_pump", None) is not None and self._end is None:
             self._notify(StreamEnd("closed"))
-            warnings.warn("a stream was neither read to its end nor closed", ResourceWarning, source=self, stacklevel=2)
+            warnings.warn(
+                "a stream was neither read to its end nor closed", ResourceWarning, source=self, stacklevel=2
+            )
 
 
 async def _each(events: list[Event]) -> AsyncIterator[Event]:

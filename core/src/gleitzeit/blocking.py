@@ -1,0 +1,176 @@
+"""The host for synchronous code: one background loop, the same corridor."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import threading
+from collections.abc import Coroutine, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from gleitzeit.catalogue import Offer, Thing
+from gleitzeit.conversation import Approve, Ending
+from gleitzeit.errors import UsageError
+from gleitzeit.host import Host, InstanceHealth
+from gleitzeit.values import Event, Reply, Request, Stream
+
+__all__ = ["BlockingHost", "BlockingStream"]
+
+T = TypeVar("T")
+#: How long a cancelled call may take to clean up after Ctrl-C.
+GRACE: Final = 5.0
+
+
+class BlockingStream:
+    """A stream for a `for` loop; leaving the `with` block closes the upstream."""
+
+    def __init__(self, host: BlockingHost, stream: Stream) -> None:
+        self._host = host
+        self._stream = stream
+
+    def __enter__(self) -> Self:
+        self._host.run(self._stream.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._host.run(self._stream.aclose())
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        event = self._host.run(self._next())
+        if event is None:
+            raise StopIteration
+        return event
+
+    @property
+    def reply(self) -> Reply:
+        """What was delivered so far, as a reply."""
+        return self._stream.reply
+
+    async def _next(self) -> Event | None:
+        async for event in self._stream:
+            return event
+        return None
+
+
+class BlockingHost:
+    """A `Host` without `await`: `with BlockingHost() as host: host.call(...)`.
+
+    Takes the arguments of `Host`. May be used from any thread but that of its own loop, where it
+    would wait for itself: such a call raises `UsageError`. Ctrl-C cancels the call at its provider.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._host = Host(*args, **kwargs)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Start the loop and open the host."""
+        if self._loop is not None:
+            raise UsageError("the host is open already")
+        loop = self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=loop.run_forever, name="gleitzeit host", daemon=True)
+        self._thread.start()
+        try:
+            self.run(self._host.open())
+        except BaseException:
+            self._stop()
+            raise
+
+    def close(self) -> None:
+        """Close the host and stop the loop. Idempotent."""
+        if self._loop is not None:
+            try:
+                self.run(self._host.close())
+            finally:
+                self._stop()
+
+    def call(self, request: Request) -> Reply:
+        """Send a request and wait for the whole answer."""
+        return self.run(self._host.call(request))
+
+    def stream(self, request: Request) -> BlockingStream:
+        """Send a request and get its answer as events."""
+        return BlockingStream(self, self.run(_made(lambda: self._host.stream(request))))
+
+    def converse(
+        self,
+        request: Request,
+        *,
+        tools: Iterable[str] = (),
+        max_turns: int = 8,
+        approve: Approve | None = None,
+    ) -> Ending:
+        """Let a model use tools until it answers. `approve` is called in the host's thread."""
+
+        async def converse() -> Ending:
+            return await self._host.converse(request, tools=tools, max_turns=max_turns, approve=approve)
+
+        return self.run(converse())
+
+    def offers(self, thing: Thing) -> list[Offer]:
+        """What all providers offer."""
+        return self.run(self._host.offers(thing))
+
+    def health(self, deep: bool = False) -> list[InstanceHealth]:
+        """How every instance fares."""
+        return self.run(self._host.health(deep))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine in the host's loop, for what has no method of its own here."""
+        loop = self._loop
+        if loop is None or threading.current_thread() is self._thread:
+            work.close()
+            if loop is None:
+                raise UsageError("the host is not open", hint="use `with BlockingHost() as host:`")
+            raise UsageError(
+                "a blocking call in the host's own thread would wait for itself", hint="await the Host"
+            )
+        future = asyncio.run_coroutine_threadsafe(work, loop)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            with contextlib.suppress(BaseException):
+                concurrent.futures.wait([future], GRACE)
+            raise
+
+    def _stop(self) -> None:
+        loop, thread = self._loop, self._thread
+        self._loop = self._thread = None
+        if loop is None or thread is None:
+            return
+        asyncio.run_coroutine_threadsafe(_settle(), loop).result(GRACE)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(GRACE)
+        loop.close()
+
+
+async def _made(make: Any) -> Any:
+    return make()
+
+
+async def _settle() -> None:
+    """Let cancelled tasks and abandoned generators of the loop end."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others, timeout=GRACE / 2)
+    await asyncio.get_running_loop().shutdown_asyncgens()

@@ -1,0 +1,268 @@
+"""The host: what an application holds to call every model and tool."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from attrs import field, frozen
+
+from gleitzeit.catalogue import Catalogue, Offer, Thing
+from gleitzeit.config import Config, SecretResolver, load
+from gleitzeit.conversation import Approve, Conversation
+from gleitzeit.discovery import Entry, Index, scan
+from gleitzeit.errors import UsageError
+from gleitzeit.hooks import Hooks
+from gleitzeit.kinds import KINDS
+from gleitzeit.pipeline import Pipeline
+from gleitzeit.registry import Instance, Registry, Services
+from gleitzeit.registry.broadcast import ask
+from gleitzeit.routing import Router
+from gleitzeit.values import Health, Reply, Request, State, Stream, Target, Tool, ToolCall
+
+if TYPE_CHECKING:
+    import httpx2
+
+__all__ = ["Host", "InstanceHealth"]
+
+
+@frozen(kw_only=True)
+class InstanceHealth:
+    """An instance in the health table."""
+
+    name: str = field(kw_only=False)
+    kind: str
+    plugin: str
+    state: State
+    health: Health
+    local: bool = False
+    sandbox: str | None = None
+
+
+class Host:
+    """Everything installed and configured, behind one corridor. Use it as an async context manager.
+
+        async with Host() as host:
+            reply = await host.call(Chat("Hello!").to("scripted/hello"))
+
+    `config` is a `Config`, a mapping in the shape of `gleitzeit.toml`, or a file's path; without
+    it the usual places are searched. `plugins` are plugins in person, by name, for tests and for
+    applications that bring their own. A host belongs to the event loop that opened it.
+    """
+
+    def __init__(
+        self,
+        config: Config | Mapping[str, Any] | str | Path | None = None,
+        *,
+        profile: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        environ: Mapping[str, str] | None = None,
+        plugins: Mapping[str, Any] | None = None,
+        index: Index | None = None,
+    ) -> None:
+        self._index = scan() if index is None else index
+        if isinstance(config, Config):
+            self.config = config
+        else:
+            data = config if isinstance(config, Mapping) else None
+            path = config if isinstance(config, (str, Path)) else None
+            environ = os.environ if environ is None else environ
+            self.config = load(
+                path, profile=profile, environ=environ, overrides=overrides, data=data, index=self._index
+            )
+        self._secrets = SecretResolver(self._secret_backend, environ=environ)
+        services = Services(
+            http=self._client,
+            secret=self._secrets.resolve,
+            call=self.call,
+            driver=self._driver,
+            changed=self._changed,
+        )
+        own = {name: _own(name, plugin) for name, plugin in (plugins or {}).items()}
+        self._registry = Registry(self.config, self._index, services, own)
+        self._catalogue = Catalogue(self._registry)
+        self._router = Router(self.config, self._registry, self._catalogue)
+        self._pipeline = Pipeline(self.config, self._registry, self._router)
+        self.hooks = Hooks(self._registry, self._catalogue, self.call)
+        self._http: httpx2.AsyncClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Start what must run from the beginning: guards, exporters, and what is configured as eager.
+
+        A failure is a state (see `health`), not an exception; while a configured guard is not
+        active, every call is denied.
+        """
+        if self._loop is not None:
+            raise UsageError("the host is open already")
+        self._loop = asyncio.get_running_loop()
+        await self._registry.start(self._registry.eager)
+
+    async def close(self) -> None:
+        """Refuse new calls, wait up to `host.drain_timeout` for those in flight, end the rest, free all."""
+        if self._loop is None:
+            return
+        self._loop = None
+        await self._catalogue.close()
+        await self._registry.stop(self.config.host.drain_timeout)
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
+
+    async def call(self, request: Request) -> Reply:
+        """Send a request and wait for the whole answer; raises a `GleitzeitError`.
+
+        Cancelling the caller cancels the call at its provider.
+        """
+        self._check()
+        return await self._pipeline.call(request)
+
+    def stream(self, request: Request) -> Stream:
+        """Send a request and get its answer as events; nothing happens before it is entered or read."""
+        self._check()
+        return self._pipeline.stream(request)
+
+    def converse(
+        self,
+        request: Request,
+        *,
+        tools: Iterable[str] = (),
+        max_turns: int = 8,
+        approve: Approve | None = None,
+    ) -> Conversation:
+        """Let a model use tools until it answers: await it for the ending, or iterate it for the events.
+
+        `tools` are names or patterns (`"git/*"`); the model sees a tool under the name given
+        here. `approve(call, target)` decides on each call before it runs.
+        """
+        self._check()
+        return Conversation(self, request, tools=tools, max_turns=max_turns, approve=approve)
+
+    async def offers(self, thing: Thing) -> list[Offer]:
+        """What all providers offer: `"models"`, `"tools"`, `"resources"` or `"prompts"`. Starts them."""
+        self._check()
+        return await self._catalogue.offers(thing)
+
+    async def find(self, capability: str) -> list[Target]:
+        """The models with this capability, as targets."""
+        found = []
+        for offer in await self.offers("models"):
+            instance = self._registry.find("provider", offer.instance)
+            for model in offer.items:
+                if instance is not None and capability in model.capabilities:
+                    target = Target(
+                        offer.instance, name=model.name, plugin=instance.config.plugin, model=model
+                    )
+                    found.append(target)
+        return found
+
+    async def find_tools(self, names: Iterable[str]) -> list[tuple[str, str, Tool]]:
+        """(name as given, full name, tool) of each tool that the names and patterns mean."""
+        found: dict[str, tuple[str, str, Tool]] = {}
+        for name in names:
+            if any(character in name for character in "*?["):
+                matched = await self._match_tools(name)
+            else:
+                resolved = await self._router.resolve(name, ToolCall)
+                target = resolved.targets[0][0]
+                matched = [(name, name, target.tool or Tool(target.name))]
+            found.update({item[0]: item for item in matched})
+        return list(found.values())
+
+    async def health(self, deep: bool = False) -> list[InstanceHealth]:
+        """How every instance fares. `deep` starts those not needed so far and asks more, free of charge."""
+        self._check()
+        instances = list(self._registry)
+        if deep:
+            await self._registry.start(instance for instance in instances if instance.config.enabled)
+        healths = await asyncio.gather(*(self._health(instance, deep) for instance in instances))
+        return [
+            InstanceHealth(
+                instance.name,
+                kind=instance.kind,
+                plugin=instance.config.plugin,
+                state=instance.state,
+                health=health,
+                local=instance.local,
+                sandbox=instance.sandbox,
+            )
+            for instance, health in zip(instances, healths, strict=True)
+        ]
+
+    async def _health(self, instance: Instance, deep: bool) -> Health:
+        built = instance.object
+        if built is None:
+            failed = instance.error is not None and instance.state is not State.DISABLED
+            return Health("error" if failed else "unknown", detail=instance.reason or "not started")
+        if "health" not in instance.hooks:
+            return Health("ok", detail="running")
+        outcome = await ask(
+            instance.name, "health", lambda: built.health(deep), self.config.host.hook_timeout
+        )
+        if outcome.error is not None:
+            return Health("error", detail=instance.scrub(str(outcome.error)))
+        if not isinstance(outcome.value, Health):
+            return Health("error", detail=f"health gave {type(outcome.value).__name__}")
+        return outcome.value
+
+    async def _match_tools(self, pattern: str) -> list[tuple[str, str, Tool]]:
+        matched = []
+        for offer in await self._catalogue.offers("tools"):
+            for tool in offer.items:
+                full = f"{offer.instance}/{tool.name}"
+                if fnmatchcase(full, pattern):
+                    matched.append((full, full, tool))
+        return matched
+
+    def _check(self) -> None:
+        if self._loop is None:
+            raise UsageError("the host is not open", hint="use `async with Host() as host:`")
+        if asyncio.get_running_loop() is not self._loop:
+            raise UsageError("the host belongs to another event loop", hint="open one host per loop")
+
+    def _client(self) -> httpx2.AsyncClient:
+        if self._http is None:
+            from gleitzeit.wire.client import make_client
+
+            drivers: Sequence[Instance] = [i for i in self._registry.of_kind("http") if i.object is not None]
+            transport = drivers[0].object.transport() if drivers else None
+            self._http = make_client(self.config.host.http, transport)
+        return self._http
+
+    async def _driver(self, kind: str, name: str) -> Any:
+        return await self._registry.driver(kind, name)
+
+    async def _secret_backend(self, name: str) -> Any:
+        return await self._registry.driver("secrets", name)
+
+    def _changed(self, name: str) -> None:
+        self._catalogue.forget(name)
+        self._registry.bump()
+
+
+def _own(name: str, plugin: Any) -> Entry:
+    """An entry for a plugin handed over in person; its kind by what it can do."""
+    kind = next(
+        (
+            k.name
+            for k in KINDS.values()
+            if k.protocol is not None and isinstance(plugin, type) and issubclass(plugin, k.protocol)
+        ),
+        "plain",
+    )
+    where = f"{plugin.__module__}:{getattr(plugin, '__qualname__', name)}"
+    return Entry(name, kind=kind, value=where, plugin=plugin)

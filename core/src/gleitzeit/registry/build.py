@@ -1,0 +1,150 @@
+"""Turns an entry point and a configuration into a checked, ready object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from importlib.metadata import EntryPoint
+from typing import Any
+
+from gleitzeit.config import SecretRef, validate
+from gleitzeit.discovery import Entry
+from gleitzeit.errors import ConfigError, PluginError, PluginIncompatibleError, PluginLoadError
+from gleitzeit.hookspecs import check_hooks
+from gleitzeit.kinds import KINDS
+from gleitzeit.registry.context import InstanceContext, Services
+from gleitzeit.registry.instance import Instance
+from gleitzeit.registry.threads import in_thread
+from gleitzeit.version import API_VERSION
+
+__all__ = ["Allowed", "Build"]
+
+
+class Allowed:
+    """The operator's allow and deny lists of distributions, checked before anything is imported."""
+
+    def __init__(self, allow: tuple[str, ...] | None, deny: tuple[str, ...]) -> None:
+        self._allow = allow
+        self._deny = deny
+
+    def problem(self, entry: Entry) -> PluginError | None:
+        """Why the distribution of `entry` may not be used, or None."""
+        if _matches(entry.distribution, self._deny):
+            return PluginError(f"distribution {entry.distribution} is denied", hint="see host.deny")
+        if self._allow is not None and not _matches(entry.distribution, self._allow):
+            return PluginError(
+                f"distribution {entry.distribution} is not allowed", hint="add it to host.allow"
+            )
+        return None
+
+    def incompatible(self, entry: Entry) -> PluginIncompatibleError | None:
+        """Why `entry`, by its manifest, does not fit this core, or None."""
+        return _incompatible(entry.name, entry.manifest.api_version) if entry.manifest is not None else None
+
+
+class Build:
+    """Imports a plugin in a thread, resolves its secrets, validates its configuration, checks its hooks."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def __call__(self, instance: Instance) -> tuple[Any, tuple[str, ...]]:
+        """The object and the hooks it implements; raises `PluginError` or `ConfigError`."""
+        entry = instance.entry
+        assert entry is not None, "an instance without entry is refused before it starts"
+        plugin = await self._import(entry)
+        incompatible = _incompatible(entry.name, getattr(plugin, "api_version", API_VERSION))
+        if incompatible is not None:
+            raise incompatible
+        secrets: list[str] = []
+        values = await self._resolve(instance.config.values, secrets)
+        try:
+            config = validate(getattr(plugin, "Config", None), instance.config, values)
+            instance.secrets = (*secrets, *_secrets_in(config))
+            built = plugin(config, InstanceContext(instance, self._services))
+        except ConfigError:
+            raise
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            raise PluginLoadError(
+                f"plugin {entry.name!r} of {entry.distribution} raised {type(error).__name__} when built: "
+                + instance.scrub(str(error)),
+                hint="see the plugin",
+            ) from error
+        protocol = KINDS[instance.kind].protocol
+        if protocol is not None and not isinstance(built, protocol):
+            raise PluginLoadError(
+                f"plugin {entry.name!r} ({entry.value}) is no {instance.kind}",
+                hint=f"see gleitzeit.kinds.{protocol.__name__} for what it must have",
+            )
+        return built, check_hooks(built, entry.name)
+
+    async def _import(self, entry: Entry) -> Any:
+        try:
+            return await in_thread(lambda: _load(entry), f"import of {entry.value}")
+        except PluginError:
+            raise
+        except Exception as error:
+            raise PluginLoadError(
+                f"plugin {entry.name!r} of {entry.distribution} cannot be imported: "
+                f"{type(error).__name__}: {error}",
+                hint=f"try: python -c 'import {entry.value.partition(':')[0]}'",
+            ) from error
+
+    async def _resolve(self, value: Any, found: list[str]) -> Any:
+        """`value` with each reference to a secret in it replaced by the secret, which is noted in `found`."""
+        if isinstance(value, SecretRef):
+            secret = await self._services.secret(value)
+            found.append(secret)
+            return secret
+        if isinstance(value, Mapping):
+            return {key: await self._resolve(item, found) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [await self._resolve(item, found) for item in value]
+        return value
+
+
+def _secrets_in(value: Any) -> Iterator[str]:
+    """The secrets in a validated configuration: whatever is of pydantic's secret types."""
+    if hasattr(value, "get_secret_value"):
+        yield str(value.get_secret_value())
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _secrets_in(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _secrets_in(item)
+    elif hasattr(type(value), "model_fields"):
+        yield from _secrets_in(vars(value))
+
+
+def _load(entry: Entry) -> Any:
+    """Import; drivers go through stevedore, fed with the entry point of our own index."""
+    if entry.kind in ("provider", "plain") or entry.plugin is not None:
+        return entry.load()
+    from stevedore.driver import DriverManager  # 20 ms, and only drivers need it
+
+    class OneEntry(DriverManager[Any]):
+        def list_entry_points(self) -> list[EntryPoint]:
+            return [EntryPoint(entry.name, entry.value, self.namespace)]
+
+    return next(iter(OneEntry(KINDS[entry.kind].group, entry.name))).plugin
+
+
+def _matches(distribution: str, globs: tuple[str, ...]) -> bool:
+    return any(
+        fnmatchcase(distribution.lower().replace("_", "-"), glob.lower().replace("_", "-")) for glob in globs
+    )
+
+
+def _incompatible(name: str, wanted: str) -> PluginIncompatibleError | None:
+    major, _, minor = wanted.partition(".")
+    ours = API_VERSION.split(".")
+    if major == ours[0] and minor.isdigit() and int(minor) <= int(ours[1]):
+        return None
+    return PluginIncompatibleError(
+        f"plugin {name!r} is written for plugin API {wanted}, this core has {API_VERSION}",
+        hint="upgrade gleitzeit, or install a version of the plugin for this core",
+        provider=name,
+    )
