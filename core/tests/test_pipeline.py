@@ -492,3 +492,23 @@ async def test_an_error_that_quotes_a_secret_is_scrubbed():
         with pytest.raises(PluginError) as caught:
             await h.call(Chat("hi").to("leaky/m"))
     assert "sk-canary-123" not in str(caught.value) + repr(caught.value)
+
+
+async def test_a_guard_that_comes_up_later_opens_the_way():
+    class Late(Plugin):
+        tries = 0
+
+        def __init__(self, config, context):
+            super().__init__(config, context)
+            type(self).tries += 1
+            if self.tries == 1:
+                raise RuntimeError("not yet")
+
+        def security_check(self, request, target):
+            return Verdict.allow()
+
+    async with host(late=Late) as h:
+        with pytest.raises(SecurityDeniedError, match="not yet"):
+            await h.call(Chat("hi").to("good/m"))
+        h._registry.find("plain", "late")._retry_at = time.monotonic()
+        assert (await h.call(Chat("hi").to("good/m"))).text == "good"

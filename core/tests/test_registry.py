@@ -421,3 +421,41 @@ async def test_hooks_are_called_in_pluggys_order():
         await h.call(Chat("hi").to("good/m"))
     assert sorted(order) == ["a", "b", "c"]
     assert order[::-1] == ["b", "a", "c"]  # folded from the inside: the first hook becomes the outermost
+
+
+async def test_closing_does_not_wait_for_a_start_that_hangs():
+    begun = asyncio.Event()
+
+    class Hanging(Good):
+        @contextlib.asynccontextmanager
+        async def lifespan(self):
+            begun.set()
+            await asyncio.Event().wait()
+            yield
+
+    h = host(hanging=Hanging)
+    await h.open()
+    call = asyncio.create_task(h.call(Chat("hi").to("hanging/m")))
+    await begun.wait()
+    async with asyncio.timeout(5):  # the host would drain for ten seconds
+        await h.close()
+    with pytest.raises(PluginError, match="stopped while it started"):
+        await call
+
+
+async def test_a_plugin_that_comes_back_is_asked_anew_what_it_offers():
+    class Restarting(Good):
+        starts = 0
+
+        @contextlib.asynccontextmanager
+        async def lifespan(self):
+            type(self).starts += 1
+            yield
+
+        def provide_models(self):
+            return [Model(f"m{self.starts}")]
+
+    async with host(restarting=Restarting) as h:
+        assert (await h.call(Chat("hi").to("restarting/m1"))).text == "good"
+        await instance(h, "restarting").stop(1.0)
+        assert (await h.call(Chat("hi").to("restarting/m2"))).text == "good"

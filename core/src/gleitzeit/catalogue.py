@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -41,6 +42,8 @@ class Catalogue:
         self._known: dict[tuple[str, Thing], Offer] = {}
         self._old: dict[tuple[str, Thing], Offer] = {}
         self._asking: dict[tuple[str, Thing], asyncio.Task[Offer]] = {}
+        self._changes: Counter[str] = Counter()
+        registry.watch(lambda instance: self.forget(instance.name))
 
     def known(self, instance: Instance, thing: Thing) -> Offer | None:
         """What was asked before, without asking."""
@@ -75,6 +78,7 @@ class Catalogue:
 
     def forget(self, name: str) -> None:
         """What this instance offers has changed: ask again when next needed."""
+        self._changes[name] += 1
         for key in [key for key in self._known if key[0] == name]:
             self._old[key] = self._known.pop(key)
 
@@ -98,7 +102,7 @@ class Catalogue:
                 instance.name, items=instance.models if thing == "models" else ()
             )
             return offer
-        epoch = self._registry.epoch
+        changes = self._changes[instance.name]
         outcome = await ask(
             instance.name, hook, getattr(built, hook), self._registry.config.host.hook_timeout
         )
@@ -108,7 +112,7 @@ class Catalogue:
             cause = outcome.error
             failure = cause if isinstance(cause, GleitzeitError) else _failed(instance, hook, cause)
             offer = Offer(instance.name, items=items, error=failure, stale=fallback is not None)
-        if offer.error is None and epoch == self._registry.epoch:
+        if offer.error is None and changes == self._changes[instance.name]:
             self._known[key] = offer
             self._old.pop(key, None)
         return offer

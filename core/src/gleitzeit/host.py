@@ -195,7 +195,7 @@ class Host:
                 instance.name,
                 kind=instance.kind,
                 plugin=instance.config.plugin,
-                state=instance.state,
+                state=_state(instance, health),
                 health=health,
                 local=instance.local,
                 sandbox=instance.sandbox,
@@ -252,6 +252,12 @@ class Host:
     def _changed(self, name: str) -> None:
         self._catalogue.forget(name)
         self._registry.bump()
+
+
+def _state(instance: Instance, health: Health) -> State:
+    if instance.state is State.ACTIVE and health.status in ("degraded", "error"):
+        return State.DEGRADED
+    return instance.state
 
 
 def _own(name: str, plugin: Any) -> Entry:

@@ -62,41 +62,32 @@ class Pipeline:
         self._registry = registry
         self._router = router
         self._memo: dict[tuple[str, type[Operation]], Corridor] = {}
-        self.calls: set[Deadline] = set()
 
     async def call(self, request: Request) -> Reply:
         """The whole answer; a stream that a provider gives anyway is collected."""
-        with self._deadline(request) as deadline:
-            self.calls.add(deadline)
-            try:
-                answer = await self._run(request, deadline)
-                return await answer.collect() if isinstance(answer, Stream) else answer
-            finally:
-                self.calls.discard(deadline)
+        request = self._dated(request)
+        with Deadline(request.deadline, f"the call {request.id}"):
+            answer = await self._run(request)
+            return await answer.collect() if isinstance(answer, Stream) else answer
 
     def stream(self, request: Request) -> Stream:
         """The answer as a stream, asked for when it is entered or read."""
 
         async def open() -> Stream:
-            with self._deadline(request) as deadline:
-                self.calls.add(deadline)
-                try:
-                    answer = await self._run(
-                        request.evolve(stream=True, deadline=deadline.deadline), deadline
-                    )
-                    return answer if isinstance(answer, Stream) else Stream.of(answer)
-                finally:
-                    self.calls.discard(deadline)
+            begun = self._dated(request).evolve(stream=True)
+            with Deadline(begun.deadline, f"the call {begun.id}"):
+                answer = await self._run(begun)
+                return answer if isinstance(answer, Stream) else Stream.of(answer)
 
         return Stream.opening(open)
 
-    def _deadline(self, request: Request) -> Deadline:
-        deadline = request.deadline
-        if deadline is None:
-            deadline = time.monotonic() + self._config.host.timeout
-        return Deadline(deadline, f"the call {request.id}")
+    def _dated(self, request: Request) -> Request:
+        """The request with a deadline: its own, or the host's."""
+        if request.deadline is not None:
+            return request
+        return request.evolve(deadline=time.monotonic() + self._config.host.timeout)
 
-    async def _run(self, request: Request, deadline: Deadline) -> Reply | Stream:
+    async def _run(self, request: Request) -> Reply | Stream:
         name, operation = str(request.target), type(request.operation)
         corridor = self._memo.get((name, operation))
         if (
@@ -105,15 +96,14 @@ class Pipeline:
             or (corridor.failed and corridor.until < time.monotonic())
         ):
             corridor = await self._compile(name, operation)
-        if request.deadline is None:
-            request = request.evolve(deadline=deadline.deadline)
-        await _vote(corridor.voters, request, None)
+        if corridor.voters:
+            await _vote(corridor.voters, request, None)
         return await corridor.handler(request)
 
     async def _compile(self, name: str, operation: type[Operation]) -> Corridor:
         """A corridor for what is alive now. Published only if nothing has changed meanwhile."""
         for _ in range(MAX_COMPILES):
-            self._check_guards()
+            await self._check_guards()
             epoch = self._registry.epoch
             resolved = await self._router.resolve(name, operation)
             strategy = None
@@ -156,8 +146,10 @@ class Pipeline:
             handler=handler,
         )
 
-    def _check_guards(self) -> None:
-        """A configured guard that is not active denies every call."""
+    async def _check_guards(self) -> None:
+        """A configured guard that is not active, and does not become so now, denies every call."""
+        if self._registry.missing_guards:
+            await self._registry.start(self._registry.missing_guards)
         missing = self._registry.missing_guards
         if missing:
             votes = tuple(f"{guard.name}: {guard.reason or guard.state.value}" for guard in missing)

@@ -66,7 +66,7 @@ class Instance:
         self._on_change = on_change
         self._start_timeout = start_timeout
         self._life: asyncio.Task[None] | None = None
-        self._started: asyncio.Future[None] | None = None
+        self._started: asyncio.Future[Any] | None = None
         self._stopping: asyncio.Event | None = None
         self._idle: asyncio.Event | None = None
         self._failures = 0
@@ -141,10 +141,10 @@ class Instance:
             )
         started = self._started
         assert started is not None
-        await asyncio.shield(started)
-        if self.error is not None:
-            raise self.error
-        return self.object
+        built = await asyncio.shield(started)
+        if built is None:
+            raise self.error or PluginError(f"{self.name!r} was stopped while it started", provider=self.name)
+        return built
 
     async def stop(self, drain: float) -> None:
         """Wait up to `drain` seconds for the last lease, end the others, leave the lifespan."""
@@ -162,6 +162,8 @@ class Instance:
                 for lease in tuple(self.leases):
                     lease.fail(PluginError(f"{self.name!r} was stopped during the call", provider=self.name))
         stopping.set()
+        if self._started is not None and not self._started.done():
+            life.cancel()  # still starting: nobody waits for it any more
         await asyncio.wait({life}, timeout=max(drain, 1.0))
         if not life.done():
             life.cancel()
@@ -173,7 +175,7 @@ class Instance:
         if self._idle is not None and not self.leases:
             self._idle.set()
 
-    async def _live(self, started: asyncio.Future[None], stopping: asyncio.Event) -> None:
+    async def _live(self, started: asyncio.Future[Any], stopping: asyncio.Event) -> None:
         try:
             async with asyncio.timeout(self._start_timeout) as limit:
                 built, hooks = await self._build(self)
@@ -182,7 +184,7 @@ class Instance:
                     self.object, self.hooks = built, hooks
                     self.state, self.error, self._failures = State.ACTIVE, None, 0
                     self._on_change(self)
-                    started.set_result(None)
+                    started.set_result(built)
                     await stopping.wait()
         except Exception as error:  # noqa: BLE001 - a failure is a state
             self._failed(error)

@@ -60,6 +60,7 @@ class Registry:
         self._own = dict(own or {})
         self._build = Build(services)
         self._allowed = Allowed(config.host.allow, config.host.deny)
+        self._watchers: list[Callable[[Instance], None]] = []
         self._instances: dict[tuple[str, str], Instance] = {}
         self._drivers: dict[tuple[str, str], Instance] = {}
         for instance in config.instances:
@@ -76,6 +77,10 @@ class Registry:
     def find(self, kind: str, name: str) -> Instance | None:
         """The instance of this kind and name, if there is one."""
         return self._instances.get((kind, name))
+
+    def watch(self, watcher: Callable[[Instance], None]) -> None:
+        """Call `watcher` whenever an instance has become active or has ceased to be."""
+        self._watchers.append(watcher)
 
     def bump(self) -> None:
         """Everything compiled so far is stale."""
@@ -219,6 +224,8 @@ class Registry:
         if instance.object is not None:
             shell = self._shells[instance] = _Shell(instance)
             self._manager.register(shell, name=f"{instance.kind}:{instance.name}")
+        for watcher in self._watchers:
+            watcher(instance)
         self.bump()
 
 

@@ -86,11 +86,15 @@ class PromptArgument:
     required: bool = False
 
 
+def _arguments(value: Iterable[PromptArgument]) -> tuple[PromptArgument, ...]:
+    return tuple(value)
+
+
 @frozen(kw_only=True)
 class Prompt:
     """A prompt template as its provider describes it."""
 
     name: str = field(kw_only=False)
     description: str = ""
-    arguments: tuple[PromptArgument, ...] = field(default=(), converter=tuple)
+    arguments: tuple[PromptArgument, ...] = field(default=(), converter=_arguments)
     metadata: Mapping[str, Any] = field(default=_EMPTY, repr=False)
