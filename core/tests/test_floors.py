@@ -80,34 +80,32 @@ def test_every_public_module_says_what_is_public(name):
 
 
 #: What `import gleitzeit` may import beside itself: the budget is 20 ms over the bare interpreter.
-ALLOWED = set(
-    [
-        "__future__",
-        "_collections",
-        "_functools",
-        "_operator",
-        "_sre",
-        "_typing",
-        "abc",
-        "collections",
-        "contextlib",
-        "copyreg",
-        "enum",
-        "functools",
-        "importlib",
-        "itertools",
-        "keyword",
-        "operator",
-        "re",
-        "reprlib",
-        "sre_compile",
-        "sre_constants",
-        "sre_parse",
-        "types",
-        "typing",
-        "warnings",
-    ]
-)
+ALLOWED = {
+    "__future__",
+    "_collections",
+    "_functools",
+    "_operator",
+    "_sre",
+    "_typing",
+    "abc",
+    "collections",
+    "contextlib",
+    "copyreg",
+    "enum",
+    "functools",
+    "importlib",
+    "itertools",
+    "keyword",
+    "operator",
+    "re",
+    "reprlib",
+    "sre_compile",
+    "sre_constants",
+    "sre_parse",
+    "types",
+    "typing",
+    "warnings",
+}
 
 
 def fresh(code):

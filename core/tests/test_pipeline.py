@@ -1,111 +1,19 @@
-"""The corridor: votes, deadlines, middlewares, fallback, cancellation, faults of plugins."""
+"""The corridor: deadlines, middlewares, cancellation, faults of plugins."""
 
 import asyncio
 import time
-from typing import ClassVar
 
 import pytest
+from core.tests.toys import Good, failing, host, running
 
-from gleitzeit import (
-    Chat,
-    Finished,
-    Host,
-    Model,
-    Plugin,
-    Provider,
-    Reply,
-    Stream,
-    TextDelta,
-    ToolCall,
-    Usage,
-    Verdict,
-)
+from gleitzeit import Chat, Model, Plugin, Provider, Reply, Stream, TextDelta
 from gleitzeit.errors import (
-    AuthenticationError,
     DeadlineError,
     GleitzeitError,
-    InvalidRequestError,
-    OverloadedError,
     PluginError,
-    RateLimitedError,
-    ResetError,
-    SecurityDeniedError,
-    TruncatedStreamError,
     UnsupportedError,
     UsageError,
 )
-from gleitzeit.values import Tool
-
-
-class Good(Provider):
-    """Answers, whole or streamed, and notes what it was asked."""
-
-    def __init__(self, config, context):
-        super().__init__(config, context)
-        self.requests = []
-        self.closed = asyncio.Event()
-        self.waiting = asyncio.Event()
-
-    def provide_models(self):
-        yield Model("m", operations={Chat})
-        yield Model("slow")
-        yield Model("stall")
-
-    async def call(self, request):
-        self.requests.append(request)
-        if request.name == "slow":
-            self.waiting.set()
-            try:
-                await asyncio.Event().wait()
-            finally:
-                self.closed.set()
-        if request.stream:
-            return Stream(self.events(request))
-        return Reply("good", finish_reason="stop", usage=Usage(input=1, output=1))
-
-    async def events(self, request):
-        try:
-            yield TextDelta("go")
-            if request.name == "stall":
-                self.waiting.set()
-                await asyncio.Event().wait()
-            yield TextDelta("od")
-            yield Finished("stop", usage=Usage(input=1, output=1))
-        finally:
-            self.closed.set()
-
-
-def failing(error, *, tools=False):
-    """A provider whose every call raises `error`, or gives it as its answer where it is no exception."""
-
-    class Failing(Provider):
-        asked = 0
-
-        def provide_models(self):
-            return () if tools else [Model("m")]
-
-        def provide_tools(self):
-            return [Tool("t")] if tools else ()
-
-        async def call(self, request):
-            type(self).asked += 1
-            if isinstance(error, BaseException):
-                raise error
-            return error
-
-    return Failing
-
-
-def route(*targets):
-    return {"routes": {"r": {"targets": list(targets)}}}
-
-
-def host(config=None, **plugins):
-    return Host(config or {}, plugins={"good": Good, **plugins}, environ={})
-
-
-def running(host, name="good"):
-    return host._registry.find("provider", name).object
 
 
 async def test_a_reply_says_who_answered():
@@ -184,83 +92,6 @@ async def test_cancelling_the_caller_reaches_the_provider(model):
         assert not h._registry.find("provider", "good").leases
 
 
-def voting(answer):
-    class Voting(Plugin):
-        asked: ClassVar = []
-
-        def security_check(self, request, target):
-            self.asked.append(target)
-            return answer(request, target) if callable(answer) else answer
-
-    return Voting
-
-
-async def test_one_deny_wins_and_every_vote_is_heard():
-    async with host(
-        a=voting(Verdict.allow()), b=voting(Verdict.deny("no")), c=voting(Verdict.deny("nor I"))
-    ) as h:
-        with pytest.raises(SecurityDeniedError) as caught:
-            await h.call(Chat("hi").to("good/m"))
-        assert sorted(caught.value.votes) == ["b: no", "c: nor I"]
-        assert running(h).requests == []
-
-
-async def test_an_exception_in_a_vote_is_a_deny():
-    async with host(guard=voting(lambda request, target: 1 / 0)) as h:
-        with pytest.raises(SecurityDeniedError, match="guard: raised ZeroDivisionError"):
-            await h.call(Chat("hi").to("good/m"))
-
-
-@pytest.mark.parametrize("answer", [True, "yes", 1, object()])
-async def test_what_is_no_verdict_is_a_deny(answer):
-    async with host(guard=voting(answer)) as h:
-        with pytest.raises(SecurityDeniedError, match="not a Verdict"):
-            await h.call(Chat("hi").to("good/m"))
-
-
-async def test_a_vote_may_be_a_coroutine():
-    class Slow(Plugin):
-        async def security_check(self, request, target):
-            await asyncio.sleep(0)
-            return Verdict.deny("after thought")
-
-    async with host(guard=Slow) as h:
-        with pytest.raises(SecurityDeniedError, match="after thought"):
-            await h.call(Chat("hi").to("good/m"))
-
-
-async def test_votes_are_asked_once_for_the_request_and_once_for_the_target():
-    guard = voting(None)
-    async with host(guard=guard) as h:
-        await h.call(Chat("hi").to("good/m"))
-    assert [target and str(target) for target in guard.asked] == [None, "good/m"]
-
-
-async def test_a_target_that_is_denied_gives_way_to_one_that_is_allowed():
-    guard = voting(
-        lambda request, target: Verdict.deny("not here") if target and target.instance == "bad" else None
-    )
-    bad = failing(Reply("bad"))
-    async with host(route("bad/m", "good/m"), bad=bad, guard=guard) as h:
-        reply = await h.call(Chat("hi").to("r"))
-    assert reply.text == "good"
-    assert bad.asked == 0
-    assert isinstance(reply.attempts[0].error, SecurityDeniedError)
-
-
-async def test_a_guard_that_does_not_load_denies_every_call_and_says_why():
-    class Broken(Plugin):
-        def __init__(self, config, context):
-            raise RuntimeError("no database")
-
-        def security_check(self, request, target):
-            return None
-
-    async with host(guard=Broken) as h:
-        with pytest.raises(SecurityDeniedError, match="no database"):
-            await h.call(Chat("hi").to("good/m"))
-
-
 async def test_middlewares_nest_around_call_and_attempt_and_are_asked_once():
     trace = []
 
@@ -300,94 +131,6 @@ async def test_a_middleware_that_cannot_be_made_fails_the_call():
     async with host(broken=Broken) as h:
         with pytest.raises(PluginError, match="wrap_call of 'broken' raised RuntimeError"):
             await h.call(Chat("hi").to("good/m"))
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        RateLimitedError("x"),
-        OverloadedError("x"),
-        AuthenticationError("x"),
-        ResetError("x", sent=True),
-        UnsupportedError("x"),
-        ValueError("bug"),
-    ],
-)
-@pytest.mark.parametrize("stream", [False, True])
-async def test_the_next_target_answers_where_one_fails(error, stream):
-    async with host(route("bad/m", "good/m"), bad=failing(error)) as h:
-        request = Chat("hi").to("r")
-        reply = await (h.stream(request).collect() if stream else h.call(request))
-    assert reply.text == "good"
-    assert [str(attempt.target) for attempt in reply.attempts] == ["bad/m"]
-    assert str(reply.target) == "good/m"
-
-
-async def test_an_error_of_the_request_is_not_tried_elsewhere():
-    async with host(route("bad/m", "good/m"), bad=failing(InvalidRequestError("x"))) as h:
-        with pytest.raises(InvalidRequestError):
-            await h.call(Chat("hi").to("r"))
-        assert running(h).requests == []
-
-
-@pytest.mark.parametrize("sent, answered", [(False, True), (True, False), (None, False)])
-async def test_a_tool_call_that_may_have_acted_is_never_repeated_elsewhere(sent, answered):
-    class Tools(Good):
-        def provide_tools(self):
-            return [Tool("t")]
-
-    bad = failing(ResetError("x", sent=sent), tools=True)
-    async with host(route("bad/t", "tools/t"), bad=bad, tools=Tools) as h:
-        request = ToolCall({}).to("r")
-        if answered:
-            assert (await h.call(request)).text == "good"
-        else:
-            with pytest.raises(ResetError):
-                await h.call(request)
-    assert bad.asked == 1
-
-
-async def test_when_all_targets_fail_the_last_error_carries_the_attempts():
-    bad, worse = failing(OverloadedError("one")), failing(RateLimitedError("two"))
-    async with host(route("bad/m", "worse/m"), bad=bad, worse=worse) as h:
-        with pytest.raises(RateLimitedError) as caught:
-            await h.call(Chat("hi").to("r"))
-    assert [str(attempt.error) for attempt in caught.value.attempts] == ["one"]
-    assert caught.value.provider == "worse"
-
-
-async def test_a_stream_falls_back_only_before_its_first_content():
-    def breaking(after):
-        class Breaking(Good):
-            async def events(self, request):
-                for _ in range(after):
-                    yield TextDelta("x")
-                raise ResetError("cut", sent=True)
-
-        return Breaking
-
-    async with host(route("early/m", "good/m"), early=breaking(0)) as h:
-        assert (await h.stream(Chat("hi").to("r")).collect()).text == "good"
-    async with host(route("late/m", "good/m"), late=breaking(1)) as h:
-        with pytest.raises(ResetError) as caught:
-            await h.stream(Chat("hi").to("r")).collect()
-        assert caught.value.partial.text == "x"
-        assert running(h).requests == []
-
-
-async def test_a_stream_cut_cleanly_is_truncated_and_never_a_success():
-    class Cut(Good):
-        async def call(self, request):
-            return Stream(self.events(request))
-
-        async def events(self, request):
-            yield TextDelta("x")
-
-    async with host(cut=Cut) as h:
-        with pytest.raises(TruncatedStreamError):
-            await h.call(Chat("hi").to("cut/m"))
-        with pytest.raises(TruncatedStreamError):
-            await h.stream(Chat("hi").to("cut/m")).collect()
 
 
 @pytest.mark.parametrize("answer", [None, "text", {"text": "x"}])
@@ -492,23 +235,3 @@ async def test_an_error_that_quotes_a_secret_is_scrubbed():
         with pytest.raises(PluginError) as caught:
             await h.call(Chat("hi").to("leaky/m"))
     assert "sk-canary-123" not in str(caught.value) + repr(caught.value)
-
-
-async def test_a_guard_that_comes_up_later_opens_the_way():
-    class Late(Plugin):
-        tries = 0
-
-        def __init__(self, config, context):
-            super().__init__(config, context)
-            type(self).tries += 1
-            if self.tries == 1:
-                raise RuntimeError("not yet")
-
-        def security_check(self, request, target):
-            return Verdict.allow()
-
-    async with host(late=Late) as h:
-        with pytest.raises(SecurityDeniedError, match="not yet"):
-            await h.call(Chat("hi").to("good/m"))
-        h._registry.find("plain", "late")._retry_at = time.monotonic()
-        assert (await h.call(Chat("hi").to("good/m"))).text == "good"
