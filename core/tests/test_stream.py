@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gleitzeit.errors import DeadlineError, TruncatedStreamError
 from gleitzeit.values import (
     Finished,
+    Label,
     PartDone,
     Reply,
     Started,
@@ -234,6 +235,11 @@ async def test_a_whole_reply_as_a_stream_gives_itself_back():
         id="i",
         model="m",
     )
+    assert await Stream.of(reply).collect() == reply
+
+
+async def test_vectors_and_labels_survive_a_stream():
+    reply = Reply(vectors=((0.5, 1.0),), labels=((Label("good", score=0.9),),), finish_reason="stop")
     assert await Stream.of(reply).collect() == reply
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from attrs import field, frozen
 
 from gleitzeit.values.messages import Part
-from gleitzeit.values.reply import FinishReason, Usage
+from gleitzeit.values.reply import FinishReason, Label, Usage
 
 if TYPE_CHECKING:
     from gleitzeit.values.targets import Target
@@ -110,8 +110,10 @@ class Finished(_Event):
     usage: Usage | None = None
     id: str | None = None
     model: str | None = None
-    #: Structured output of a tool or method.
+    #: Structured output of a tool or method, vectors and labels: as in `Reply`.
     data: Any = None
+    vectors: tuple[tuple[float, ...], ...] | None = field(default=None, repr=False)
+    labels: tuple[tuple[Label, ...], ...] | None = None
     is_error: bool = False
 
 

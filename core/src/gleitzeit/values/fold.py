@@ -75,6 +75,8 @@ def fold(events: Iterable[Event]) -> Reply:
         finish_reason=finished.finish_reason,
         raw_finish_reason=finished.raw_finish_reason,
         data=finished.data,
+        vectors=finished.vectors,
+        labels=finished.labels,
         is_error=finished.is_error,
     )
 
@@ -95,6 +97,8 @@ def events_of(reply: Reply) -> list[Event]:
             id=reply.id,
             model=reply.model,
             data=reply.data,
+            vectors=reply.vectors,
+            labels=reply.labels,
             is_error=reply.is_error,
         )
     )

@@ -220,7 +220,7 @@ class Request:
         return None if self.deadline is None else self.deadline - time.monotonic()
 
     def evolve(self, **changes: Any) -> Request:
-        """A copy with some fields changed."""
+        """A copy with some fields changed; values are taken as they are."""
         return evolve(self, _FIELDS, changes)
 
 

@@ -111,7 +111,9 @@ class Reply:
         return Message("assistant", self.parts)
 
     def evolve(self, **changes: Any) -> Reply:
-        """A copy with some fields changed."""
+        """A copy with some fields changed; `parts` may be given as in the constructor."""
+        if "parts" in changes:
+            changes["parts"] = as_parts(changes["parts"])
         return evolve(self, _FIELDS, changes)
 
 
