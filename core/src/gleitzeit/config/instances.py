@@ -1,0 +1,163 @@
+"""Turns the tables of merged layers into instances."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from gleitzeit.config.environment import entry_of
+from gleitzeit.config.merge import Leaf, Node, Path, Table, dotted, leaves, plain
+from gleitzeit.config.model import InstanceConfig, Source
+from gleitzeit.config.problems import Problems, problem
+from gleitzeit.config.reader import Reader, Report
+from gleitzeit.config.secrets import BUILTIN
+from gleitzeit.config.servers import PLUGIN, Fault, normal
+from gleitzeit.config.shape import INSTANCE
+from gleitzeit.discovery import SECTIONS, Entry, Index
+from gleitzeit.manifest import model_faults
+
+__all__ = ["Instances", "default"]
+
+
+class Instances:
+    """Builds instances under one environment.
+
+    What is wrong with a server, and what a provider's texts ask of the environment in vain, is
+    that instance's own problem; anything else is the whole configuration's.
+    """
+
+    def __init__(
+        self, base: Table, environ: Mapping[str, str], index: Index | None, problems: Problems
+    ) -> None:
+        self._base = base
+        self._environ = environ
+        self._index = index
+        self._problems = problems
+
+    def build(self, section: str, name: str, node: Node) -> InstanceConfig:
+        """The instance; its own problems are in it."""
+        path = (section, name)
+        faults: list[str] = []
+
+        def own(where: Source, key: str, what: str, step: str) -> None:
+            faults.append(problem(where, key, what, step))
+
+        report: Report = own if section == "servers" else self._problems.add
+        if not name or "/" in name or not name.isprintable() or name != name.strip():
+            step = "names have no slash, and no space around them"
+            report(node.source, dotted(path), "this cannot name an instance", step)
+        if section == "secrets" and name in BUILTIN:
+            report(node.source, dotted(path), "this backend is built in", "choose another name")
+        if isinstance(node, Leaf):
+            fault = node.value if isinstance(node.value, Fault) else Fault("", "expected a table")
+            key = ".".join(filter(None, (dotted(path), fault.key)))
+            report(node.source, key, fault.what, fault.step or f"write [{dotted(path)}]")
+            fields: dict[str, Any] = {"sources": {"": node.source}}
+        else:
+            # A server, or a provider whose variable is unset, fails alone; a guard must not.
+            lenient: Report = own if section in ("servers", "providers") else self._problems.add
+            fields = self._fields(path, node, report, _unless_disabled(node, lenient))
+        self._check_twice(path, node)
+        return InstanceConfig(
+            name,
+            **{"plugin": PLUGIN if section == "servers" else name, **fields},
+            kind="provider" if section == "servers" else SECTIONS[section],
+            problem="; ".join(faults) or None,
+            section=section,
+        )
+
+    def _fields(self, path: tuple[str, str], node: Table, strict: Report, lenient: Report) -> dict[str, Any]:
+        ours = INSTANCE["properties"]
+        rest = Table({key: item for key, item in node.items.items() if key not in ours}, node.source)
+        values: dict[str, Any] = Reader(self._environ, lenient).value(rest, path)
+        checked = Reader(self._environ, strict).checked
+        fields: dict[str, Any] = {}
+        for key, item in node.items.items():
+            if key in ours and (value := checked(item, ours[key], (*path, key))) is not None:
+                fields[key] = value
+        sources = {dotted(where): leaf.source for where, leaf in leaves(node)} | {"": node.source}
+        models = self._rows(fields.get("models", ()), node, path, strict)
+        if path[0] == "servers":
+            for key, what, step in normal(values):
+                strict(_source(node, key), ".".join((dotted(path), key)), what, step)
+            if values.pop("disabled", False):
+                fields["enabled"] = False
+            capabilities = values.get("capabilities", ())
+            models = [{"capabilities": capabilities, **row} for row in models]
+            if "sandbox" not in values:
+                values["sandbox"] = "none"
+                sources["sandbox"] = Source("default, as nothing is said")
+        variables = _fill(entry_of(*path, self._base, self._index), values, sources, self._environ)
+        fields.pop("models", None)
+        fields["model_rows"] = tuple(models)
+        return {**fields, "values": values, "sources": sources, "raw": plain(rest), "variables": variables}
+
+    def _rows(self, rows: Any, node: Table, path: Path, report: Report) -> list[dict[str, Any]]:
+        """The models as tables; a wrong one is a problem."""
+        good = []
+        for number, row in enumerate(rows):
+            faults = list(model_faults(row))
+            for fault in faults:
+                where, _, what = fault.partition(": ")
+                report(_source(node, "models"), dotted((*path, "models", number)) + where, what, "")
+            if not faults:
+                good.append({"name": row} if isinstance(row, str) else dict(row))
+        return good
+
+    def _check_twice(self, path: tuple[str, str], node: Node) -> None:
+        """A server is a provider: the same name must not stand in both sections."""
+        other = self._base.table("providers").get(path[1]) if path[0] == "servers" else None
+        if other is not None:
+            what = f"there is a provider of this name as well ({other.source})"
+            self._problems.add(node.source, dotted(path), what, "servers are providers: rename one")
+
+
+def default(entry: Entry, environ: Mapping[str, str] | None = None) -> InstanceConfig:
+    """The instance of a plugin that nobody configured: the plugin's defaults, and what its variables say."""
+    values: dict[str, Any] = {}
+    sources: dict[str, Source] = {"": Source("default, as nothing is configured")}
+    variables = _fill(entry, values, sources, os.environ if environ is None else environ)
+    section = next(section for section, kind in SECTIONS.items() if kind == entry.kind)
+    return InstanceConfig(
+        entry.name,
+        kind=entry.kind,
+        plugin=entry.name,
+        values=values,
+        sources=sources,
+        section=section,
+        variables=variables,
+    )
+
+
+def _fill(
+    entry: Entry | None, values: dict[str, Any], sources: dict[str, Source], environ: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Put in what the plugin's own environment variables say, where nothing else does."""
+    manifest = entry.manifest if entry is not None else None
+    variables = manifest.secrets if manifest is not None else {}
+    for key, variable in variables.items():
+        at, words = values, key.split(".")
+        for word in words[:-1]:
+            inner = at.setdefault(word, {}) if environ.get(variable) else at.get(word)
+            at = inner if isinstance(inner, dict) else {words[-1]: inner}  # set to something else: leave it
+        if words[-1] not in at and environ.get(variable):
+            at[words[-1]] = environ[variable]
+            sources[key] = Source(f"environment variable {variable}", literal=True)
+    return variables
+
+
+def _unless_disabled(node: Table, report: Report) -> Report:
+    """What a disabled instance would need is no problem."""
+    enabled = node.get("enabled")
+    disabled = node.get("disabled")
+    if (isinstance(enabled, Leaf) and enabled.value is False) or (
+        isinstance(disabled, Leaf) and disabled.value is True
+    ):
+        return lambda *_: None
+    return report
+
+
+def _source(node: Table, key: str) -> Source:
+    item = node.get(key.partition(".")[0])
+    return item.source if item is not None else node.source

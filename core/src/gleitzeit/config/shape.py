@@ -1,0 +1,238 @@
+"""What our own keys may hold, as JSON Schema: for checks, for reading texts, for editors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gleitzeit.config.merge import Path
+
+__all__ = [
+    "HOST",
+    "INSTANCE",
+    "ROUTE",
+    "accepts",
+    "advice",
+    "alternatives",
+    "decode",
+    "descend",
+    "mismatch",
+    "properties",
+]
+
+Schema = Mapping[str, Any]
+
+_TEXTS: Final = {"type": "array", "items": {"type": "string"}}
+
+
+def _seconds(description: str) -> Schema:
+    return {"type": "number", "exclusiveMinimum": 0, "description": description}
+
+
+HOST: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "allow": {**_TEXTS, "description": "Globs of distributions whose plugins may be used; absent: all."},
+        "deny": {**_TEXTS, "description": "Globs of distributions whose plugins may not be used."},
+        "timeout": _seconds("Seconds that a call may take."),
+        "hook_timeout": _seconds("Seconds that one plugin may take to answer a hook."),
+        "start_timeout": _seconds("Seconds that an instance may take to start."),
+        "drain_timeout": _seconds("Seconds that calls in flight may take when the host closes."),
+        "mcp_files": {**_TEXTS, "description": "Files of MCP servers in another program's format."},
+        "http": {
+            "type": "object",
+            "additionalProperties": False,
+            "description": "The one HTTP client that all plugins share.",
+            "properties": {
+                "verify_ssl": {"type": "boolean", "description": "Verify TLS certificates."},
+                "proxy": {"type": "string", "format": "password", "description": "URL of a proxy."},
+                "ca_file": {"type": "string", "description": "File of additional trusted certificates."},
+                "max_connections": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "description": "Most connections at once.",
+                },
+            },
+        },
+    },
+}
+
+#: The keys that an instance of any plugin has; all others go to the plugin.
+INSTANCE: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "plugin": {
+            "type": "string",
+            "minLength": 1,
+            "description": "The plugin's name, if not the instance's.",
+        },
+        "enabled": {"type": "boolean", "description": "False: as if it were not there, but listed."},
+        "eager": {"type": "boolean", "description": "Start it when the host opens."},
+        "local": {"type": "boolean", "description": "Does every byte of a call stay on this machine?"},
+        "may_ask": {"type": "boolean", "description": "May it ask the host's models and its person?"},
+        "models": {
+            "type": "array",
+            "items": {"type": ["string", "object"]},
+            "description": "The models it serves.",
+        },
+    },
+}
+
+ROUTE: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["targets"],
+    "properties": {
+        "targets": {**_TEXTS, "minItems": 1, "description": "Models or tools, in order of preference."},
+        "strategy": {"type": "string", "description": "The plugin that orders the targets of a call."},
+    },
+}
+
+_NAMES: Final[Mapping[str, str]] = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "nothing",
+    "number": "a number",
+    "object": "a table",
+    "string": "a text",
+}
+_EXAMPLES: Final = {"array": '["..."]', "boolean": "true or false", "object": "{ ... }", "string": '"..."'}
+_BOOLEANS: Final[Mapping[str, bool]] = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
+
+
+def mismatch(value: Any, schema: Schema) -> str | None:
+    """What is wrong with a value of ours, without quoting it; None where it fits."""
+    wanted = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    kind = _kind(value)
+    if kind not in wanted and not (kind == "integer" and "number" in wanted):
+        return f"expected {' or '.join(_NAMES[each] for each in wanted)}, got {_NAMES.get(kind, kind)}"
+    if "exclusiveMinimum" in schema and not value > schema["exclusiveMinimum"]:
+        return f"expected more than {schema['exclusiveMinimum']}"
+    if "minimum" in schema and value < schema["minimum"]:
+        return f"expected at least {schema['minimum']}"
+    if (schema.get("minLength") or schema.get("minItems")) and not value:
+        return "it is empty"
+    if "items" in schema:
+        for number, item in enumerate(value):
+            fault = mismatch(item, schema["items"])
+            if fault is not None:
+                return f"item {number + 1}: {fault}"
+    return None
+
+
+def advice(key: str, schema: Schema) -> str:
+    """What to write under the key instead."""
+    kind = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]
+    least = schema.get("minimum", 10)
+    return f"write {key} = {least if kind in ('integer', 'number') else _EXAMPLES[kind]}"
+
+
+def accepts(schema: Schema | None, root: Schema | None = None) -> frozenset[str]:
+    """The JSON types that a schema lets pass, references and alternatives followed; empty: unknown."""
+    return frozenset(_types(schema, root or schema or {}))
+
+
+def decode(text: str, schema: Schema | None, root: Schema | None = None) -> Any:
+    """A text from outside as the type that the schema wants; texts stay texts wherever they may.
+
+    Raises ValueError where the text is none such.
+    """
+    types = accepts(schema, root)
+    if not types or "string" in types:
+        return text
+    stripped = text.strip()
+    if types & {"array", "object"} and (stripped[:1] in ("[", "{") or types <= {"array", "object", "null"}):
+        wanted = "array" if "array" in types else "object"
+        try:
+            value = json.loads(stripped)
+        except (ValueError, RecursionError):
+            value = None
+        if _kind(value) not in types:
+            example = '["a", "b"]' if wanted == "array" else '{"key": "value"}'
+            raise ValueError(f"expected {_NAMES[wanted]} as JSON, such as {example}")
+        return value
+    if "boolean" in types and stripped.lower() in _BOOLEANS:
+        return _BOOLEANS[stripped.lower()]
+    for name, convert in (("integer", int), ("number", float)):
+        if name in types:
+            try:
+                return convert(stripped)
+            except ValueError:
+                continue
+    raise ValueError(f"expected {' or '.join(sorted(_NAMES[each] for each in types - {'null'}))}")
+
+
+def properties(schema: Schema | None, root: Schema | None = None) -> Mapping[str, Schema]:
+    """The named properties of an object's schema, references and alternatives followed."""
+    root = root or schema or {}
+    found: dict[str, Schema] = {}
+    for each in alternatives(schema, root):
+        found.update(each.get("properties") or {})
+    return found
+
+
+def descend(schema: Schema | None, path: Path) -> Schema | None:
+    """The schema of what lies under `path`; None where it is unknown."""
+    root, at = schema or {}, schema
+    for key in path:
+        found = properties(at, root).get(key) if isinstance(key, str) else None
+        if found is None:
+            word = "items" if isinstance(key, int) else "additionalProperties"
+            extras = (each.get(word) for each in alternatives(at, root))
+            found = next((extra for extra in extras if isinstance(extra, Mapping)), None)
+        if found is None:
+            return None
+        at = found
+    return at
+
+
+def alternatives(schema: Schema | None, root: Schema) -> list[Schema]:
+    """The schema and what it refers to or is made of; references that go in circles are followed once."""
+    found: dict[int, Schema] = {}
+    left: list[Any] = [schema]
+    while left:
+        each = left.pop()
+        if not isinstance(each, Mapping) or id(each) in found:
+            continue
+        found[id(each)] = each
+        reference = each.get("$ref")
+        if isinstance(reference, str) and reference.startswith("#/"):
+            target: Any = root
+            for part in reference[2:].split("/"):
+                target = target.get(part) if isinstance(target, Mapping) else None
+            left.append(target)
+        for word in ("anyOf", "oneOf", "allOf"):
+            left.extend(each.get(word) or ())
+    return list(found.values())
+
+
+def _types(schema: Schema | None, root: Schema) -> set[str]:
+    found: set[str] = set()
+    for each in alternatives(schema, root):
+        kinds = each.get("type", ())
+        found.update((kinds,) if isinstance(kinds, str) else kinds)
+        values = [*(each.get("enum") or ()), *([each["const"]] if "const" in each else ())]
+        found.update(_kind(value) for value in values)
+    return found
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    for types, name in (
+        (bool, "boolean"),
+        (int, "integer"),
+        (float, "number"),
+        (str, "string"),
+        (Mapping, "object"),
+        ((list, tuple), "array"),
+    ):
+        if isinstance(value, types):
+            return name
+    return type(value).__name__
