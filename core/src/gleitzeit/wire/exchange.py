@@ -1,0 +1,135 @@
+"""HTTP calls of one provider instance: requests out, answers or our errors back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Final, NamedTuple
+
+import httpx2
+
+from gleitzeit.errors import GleitzeitError, MalformedAnswerError
+from gleitzeit.wire.client import map_http_error
+from gleitzeit.wire.errors import answer_error
+
+__all__ = ["Answer", "Exchange", "request_id"]
+
+#: Bytes of a whole answer; a full batch of embeddings as JSON numbers stays below.
+_BODY_LIMIT: Final = 256 * 1024 * 1024
+_ERROR_LIMIT: Final = 64 * 1024
+_REQUEST_IDS: Final = ("x-request-id", "request-id", "x-ms-request-id", "apim-request-id", "cf-ray")
+
+
+class Answer(NamedTuple):
+    """A whole answer with a good status."""
+
+    headers: httpx2.Headers
+    body: bytes
+
+
+class Exchange:
+    """Sends what a provider has written, through the client of the host.
+
+    `hints` gives the next step by class of error; `secrets` never appear in the text of an error.
+    All methods raise `GleitzeitError` for bad statuses and broken connections.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        client: Callable[[], httpx2.AsyncClient],
+        *,
+        timeout: httpx2.Timeout | None = None,
+        hints: Mapping[type[GleitzeitError], str] | None = None,
+    ) -> None:
+        self.provider = provider
+        self.secrets: tuple[str, ...] = ()
+        self._client = client
+        self._hints = hints
+        self._extensions = None if timeout is None else {"timeout": timeout.as_dict()}
+
+    def headers(self, headers: Mapping[str, str]) -> httpx2.Headers:
+        """The client's headers with these over them; make them once and use them often."""
+        try:
+            merged = httpx2.Headers(self._client().headers)
+            merged.update(headers)
+        except UnicodeEncodeError:
+            raise map_http_error(httpx2.LocalProtocolError(""), provider=self.provider) from None
+        return merged
+
+    async def fetch(
+        self, method: str, url: httpx2.URL, headers: httpx2.Headers, content: bytes | None = None
+    ) -> Answer:
+        """Send a request and read the whole answer."""
+        response = await self.open(method, url, headers, content)
+        try:
+            body = await self._read(response, _BODY_LIMIT)
+        finally:
+            await response.aclose()
+        if body is None:
+            message = f"{self.provider}: the answer is larger than {_BODY_LIMIT} bytes"
+            raise MalformedAnswerError(message, provider=self.provider, sent=True, retryable=False)
+        return Answer(response.headers, body)
+
+    async def open(
+        self, method: str, url: httpx2.URL, headers: httpx2.Headers, content: bytes | None = None
+    ) -> httpx2.Response:
+        """Send a request and give the answer as soon as its headers are there; the caller closes it."""
+        request = httpx2.Request(method, url, headers=headers, content=content, extensions=self._extensions)
+        try:
+            response = await self._client().send(request, stream=True)
+        except (httpx2.HTTPError, OSError) as error:
+            raise map_http_error(error, provider=self.provider, url=url) from None
+        if response.status_code < 300:
+            return response
+        try:
+            body = await self._read(response, _ERROR_LIMIT, cut=True)
+        except GleitzeitError:  # the status says more than the break
+            body = b""
+        finally:
+            await response.aclose()
+        raise self.error(body or b"", response=response)
+
+    def chunks(self, response: httpx2.Response) -> AsyncGenerator[bytes, None]:
+        """The decoded bytes of an open answer; raises the client's own exceptions."""
+        if "content-encoding" in response.headers:
+            return response.aiter_bytes()
+        return response.aiter_raw()  # half the price of aiter_bytes
+
+    def error(self, body: object, *, response: httpx2.Response | None = None) -> GleitzeitError:
+        """The error that an answer, or a frame of a stream, means."""
+        headers: Mapping[str, str] = {} if response is None else response.headers
+        return answer_error(
+            body,
+            status=None if response is None else response.status_code,
+            headers=headers,
+            provider=self.provider,
+            request_id=request_id(headers),
+            secrets=self.secrets,
+            hints=self._hints,
+        )
+
+    def broken(self, error: Exception, url: object = None) -> GleitzeitError:
+        """The error that an exception of the client means."""
+        return map_http_error(error, provider=self.provider, url=url)
+
+    async def _read(self, response: httpx2.Response, limit: int, *, cut: bool = False) -> bytes | None:
+        """The body; None, or its beginning if `cut`, where it is larger than `limit`."""
+        pieces, size = [], 0
+        chunks = self.chunks(response)
+        try:
+            async for piece in chunks:
+                pieces.append(piece)
+                size += len(piece)
+                if size > limit:
+                    return b"".join(pieces)[:limit] if cut else None
+        except (httpx2.HTTPError, OSError) as error:
+            raise self.broken(error, response.request.url) from None
+        finally:
+            await chunks.aclose()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """The upstream's own id of the call, bounded; None where it gives none."""
+    value = next((value for name in _REQUEST_IDS if (value := headers.get(name))), None)
+    return value[:128] if value else None
