@@ -19,7 +19,7 @@ _MARKS: Final = re.compile(r"\{(user|result|tool|model)\}")
 
 @frozen(kw_only=True)
 class Answer:
-    """One answer. `text` may hold {user}, {result}, {tool} and {model}.
+    """One answer. `text` and `thinking` may hold {user}, {result}, {tool} and {model}.
 
     `calls` are tool calls (`{"name": …, "arguments": …}`), or "auto": the first offered tool that
     the user's text names, else the first, with sample arguments of its schema. `usage` None leaves
@@ -68,8 +68,11 @@ class Answer:
         return cls(status=status, body={"error": error}, **more)
 
     def filled(self, **marks: str) -> Answer:
-        """This answer with the marks of its text replaced."""
-        return attrs.evolve(self, text=_MARKS.sub(lambda match: marks.get(match[1], ""), self.text))
+        """This answer with the marks of its texts replaced."""
+        text, thinking = (
+            _MARKS.sub(lambda match: marks.get(match[1], ""), text) for text in (self.text, self.thinking)
+        )
+        return attrs.evolve(self, text=text, thinking=thinking)
 
 
 @frozen(kw_only=True)

@@ -44,7 +44,7 @@ def _calls(answer: Answer, body: Mapping[str, Any], number: int) -> list[dict[st
     if calls == "auto":
         tools = [tool["function"] for tool in body.get("tools") or ()]
         user = last(body)[1]
-        named = [tool for tool in tools if tool["name"] in user or tool["name"].rpartition("__")[2] in user]
+        named = [tool for tool in tools if _speaks_of(user, tool["name"])]
         calls = tuple(
             {"name": tool["name"], "arguments": _sample(tool, user)} for tool in (named or tools)[:1]
         )
@@ -57,6 +57,12 @@ def _calls(answer: Answer, body: Mapping[str, Any], number: int) -> list[dict[st
             {"id": call.get("id", f"call_{number}_{index}"), "type": "function", "function": function}
         )
     return made
+
+
+def _speaks_of(text: str, name: str) -> bool:
+    """Is the tool named, by its name on the wire, its name in Gleitzeit, or the name at its server?"""
+    spellings = "|".join(map(re.escape, (name, name.replace("__", "/"), name.rpartition("__")[2])))
+    return re.search(rf"(?<![\w/-])(?:{spellings})(?![\w/-])", text) is not None
 
 
 def _sample(tool: Mapping[str, Any], user: str) -> Any:

@@ -1,0 +1,141 @@
+"""Request bodies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gleitzeit.errors import InvalidRequestError, UnsupportedError
+from gleitzeit.values import Chat, Completion, Embedding, Tool
+from gleitzeit.wire.names import WireNames
+from gleitzeit_plugin_openai.config import OpenAIConfig
+from gleitzeit_plugin_openai.parts import MessageWriter
+
+__all__ = ["PLUGIN", "chat_body", "completion_body", "embedding_body", "state_owner"]
+
+#: The key of our options in `Chat.options`.
+PLUGIN: Final = "openai"
+_OURS: Final = frozenset({"model", "messages", "prompt", "input", "stream", "tools"})
+_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+def state_owner(config: OpenAIConfig, model: str) -> str:
+    """The tag of opaque state: it belongs to one server and one model."""
+    return f"{PLUGIN}:{config.host}:{model}"
+
+
+def chat_body(chat: Chat, model: str, stream: bool, config: OpenAIConfig, names: WireNames) -> dict[str, Any]:
+    """The body of a chat completion; `names` learns the names it sends."""
+    owner = state_owner(config, model) if config.return_reasoning else None
+    writer = MessageWriter(names, owner, system_role=config.system_role, merge_system=config.merge_system)
+    body: dict[str, Any] = {"model": model, "messages": writer.write(chat.messages)}
+    if not body["messages"]:
+        raise InvalidRequestError("a chat needs at least one message")
+    if chat.tools:
+        body["tools"] = [_tool(tool, names) for tool in chat.tools]
+        if chat.parallel_tool_calls is not None:
+            body["parallel_tool_calls"] = chat.parallel_tool_calls
+    choice = _tool_choice(chat, names)
+    if choice is not None:
+        body["tool_choice"] = choice
+    if chat.response_schema is not None:
+        schema = chat.response_schema
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {
+                "name": _NAME.sub("_", schema.name)[:64] or "answer",
+                "strict": schema.strict,
+                "schema": schema.schema,
+            },
+        }
+    if chat.reasoning is not None:
+        body["reasoning_effort"] = chat.reasoning
+    default = "max_completion_tokens" if config.official else "max_tokens"
+    _sampling(body, chat, config.max_tokens_field or default)
+    return _finish(body, chat.options, stream, config)
+
+
+def completion_body(completion: Completion, model: str, stream: bool, config: OpenAIConfig) -> dict[str, Any]:
+    """The body of an older completion."""
+    body: dict[str, Any] = {"model": model, "prompt": completion.prompt}
+    _sampling(body, completion, "max_tokens")
+    return _finish(body, completion.options, stream, config)
+
+
+def embedding_body(
+    embedding: Embedding, inputs: tuple[str, ...], model: str, config: OpenAIConfig
+) -> dict[str, Any]:
+    """The body for one batch of inputs."""
+    default = "base64" if config.official else "float"
+    body: dict[str, Any] = {"model": model, "input": list(inputs)}
+    body["encoding_format"] = config.embedding_format or default
+    if embedding.dimensions is not None:
+        body["dimensions"] = embedding.dimensions
+    return {**body, **_options(embedding.options)}
+
+
+def _tool(tool: Tool, names: WireNames) -> dict[str, Any]:
+    schema = tool.input_schema
+    if schema.get("type") == "object" and "properties" not in schema:
+        schema = {**schema, "properties": {}}  # an object without them is refused
+    function: dict[str, Any] = {"name": names.encode(tool.name), "parameters": schema}
+    if tool.description:
+        function["description"] = tool.description
+    return {"type": "function", "function": function}
+
+
+def _tool_choice(chat: Chat, names: WireNames) -> Any:
+    choice = chat.tool_choice
+    if choice == "auto" or (choice == "none" and not chat.tools):
+        return None
+    if choice in ("none", "required") and chat.tools:
+        return choice
+    if choice not in {tool.name for tool in chat.tools}:
+        raise InvalidRequestError(
+            f"tool_choice {choice!r} needs that tool among `tools`" if choice != "required" else
+            "tool_choice 'required' needs `tools`"
+        )  # fmt: skip
+    return {"type": "function", "function": {"name": names.encode(choice)}}
+
+
+def _sampling(body: dict[str, Any], operation: Chat | Completion, max_tokens: str) -> None:
+    if operation.max_tokens is not None:
+        body[max_tokens] = operation.max_tokens
+    if operation.temperature is not None:
+        body["temperature"] = operation.temperature
+    if operation.top_p is not None:
+        body["top_p"] = operation.top_p
+    if operation.stop:
+        body["stop"] = list(operation.stop)
+    if operation.seed is not None:
+        body["seed"] = operation.seed
+
+
+def _finish(
+    body: dict[str, Any], options: Mapping[str, Mapping[str, Any]], stream: bool, config: OpenAIConfig
+) -> dict[str, Any]:
+    # Always said: some servers stream where nothing is said.
+    body["stream"] = stream
+    if stream and config.stream_usage:
+        body["stream_options"] = {"include_usage": True}
+        if config.official:
+            body["stream_options"]["include_obfuscation"] = False
+    given = _options(options)
+    if given.get("n") not in (None, 1):
+        raise UnsupportedError("a reply holds one answer: option n is 1", hint="ask several times")
+    if "audio" in (given.get("modalities") or ()):
+        raise UnsupportedError("spoken answers are not supported", hint="leave out the option modalities")
+    if not stream:
+        given.pop("stream_options", None)
+    return {**body, **given}
+
+
+def _options(options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    given = dict(options.get(PLUGIN, ()))
+    for name in given:
+        if name in _OURS:
+            raise InvalidRequestError(
+                f"option {name!r} is set by the request itself", hint="leave it out of options"
+            )
+    return given

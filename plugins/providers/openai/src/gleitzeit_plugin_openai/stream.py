@@ -1,0 +1,154 @@
+"""Answers as bytes, streamed or whole, whichever the server chose to send."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from gleitzeit.errors import GleitzeitError, MalformedAnswerError, TruncatedStreamError
+from gleitzeit.values import Event
+from gleitzeit.wire.scrub import scrub
+from gleitzeit.wire.sse import EVENT_LIMIT, ServerEvent, SSEDecoder
+from gleitzeit_plugin_openai.reader import AnswerReader
+from gleitzeit_plugin_openai.shapes import Answer, decode, decode_loosely
+
+__all__ = ["ChatParser", "read_whole"]
+
+_BLANK: Final = b" \t\r\n\xef\xbb\xbf"
+_FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
+
+
+class ChatParser:
+    """Parses the bytes of one stream. `error` makes our error of an error frame.
+
+    The terminal mark is a finish reason or `[DONE]`, whichever comes. A body that is JSON although a
+    stream was asked for becomes a stream.
+    """
+
+    def __init__(self, reader: AnswerReader, error: Callable[[object], GleitzeitError]) -> None:
+        self.complete = False
+        self._reader = reader
+        self._error = error
+        self._sse = SSEDecoder()
+        #: None: not known yet, as nothing but blank has come.
+        self._is_json: bool | None = None
+        self._body: list[bytes] = []
+        self._size = 0
+
+    @property
+    def ended(self) -> bool:
+        """Has the terminal mark come?"""
+        return self.complete or self._reader.finished
+
+    def feed(self, chunk: bytes, events: deque[Event]) -> None:
+        """Append the events in `chunk`."""
+        if self._is_json is not False:
+            chunk = self._sniff(chunk)
+        for event in self._sse.feed(chunk):
+            self._event(event, events)
+            if self.complete:
+                break
+
+    def close(self, events: deque[Event]) -> None:
+        """The input has ended."""
+        if self._is_json:
+            read_whole(b"".join(self._body), self._reader, self._error, events)
+            return
+        if not self.complete:
+            self._rest(events)
+        if self.complete:
+            return
+        if self._reader.finished:
+            self.complete = True
+            self._reader.close(events)
+            return
+        self._reader.flush(events)
+        raise TruncatedStreamError(
+            "the stream ended without a finish reason and without [DONE]",
+            hint="the answer is incomplete; ask again",
+        )
+
+    def _rest(self, events: deque[Event]) -> None:
+        """The last frame, which may be half a one: that is no fault of its own, unless it tells of one."""
+        for event in self._sse.close():
+            try:
+                self._event(event, events)
+            except MalformedAnswerError:
+                if not self._reader.finished and _tells(event.data, event.event):
+                    raise
+
+    def _sniff(self, chunk: bytes) -> bytes:
+        """What of `chunk` is a stream. The body decides, as content types are not to be trusted."""
+        self._body.append(chunk)
+        self._size += len(chunk)
+        if self._size > EVENT_LIMIT:
+            message = f"the answer is no stream, and larger than {EVENT_LIMIT} bytes"
+            raise MalformedAnswerError(message, retryable=False)
+        if self._is_json is None:
+            begin = b"".join(self._body).lstrip(_BLANK)
+            if not begin:
+                return b""
+            self._is_json = begin[:1] in b"{[<"
+            if not self._is_json:
+                chunk, self._body = b"".join(self._body), []
+        return b"" if self._is_json else chunk
+
+    def _event(self, event: ServerEvent, events: deque[Event]) -> None:
+        data = event.data
+        if data[:6] == b"[DONE]":
+            self.complete = True
+            self._reader.close(events)
+            return
+        try:
+            answer = decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            if not data.strip():
+                return  # a sign of life
+            answer = _loosely(data, self._reader, event.event)
+        if event.event == "error" or answer.is_error:
+            raise self._error(data)
+        self._reader.read(answer, events)
+
+
+def read_whole(
+    body: bytes, reader: AnswerReader, error: Callable[[object], GleitzeitError], events: deque[Event]
+) -> None:
+    """Append the events of a whole body; a stream that came unasked is read to its end."""
+    if body[:64].lstrip(_BLANK).startswith(_FIELDS):
+        parser = ChatParser(reader, error)
+        parser.feed(body, events)
+        if not parser.complete:
+            parser.close(events)
+        return
+    try:
+        answer = decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        answer = _loosely(body, reader)
+    if answer.is_error:
+        raise error(body)
+    if not answer.choices:
+        raise MalformedAnswerError("the answer holds no choice", body=body, sent=True)
+    for choice in answer.choices:
+        for index, call in enumerate((choice.message and choice.message.tool_calls) or ()):
+            call.index = index  # each is a call of its own, whatever it says
+    reader.read(answer, events)
+    reader.close(events)
+
+
+def _loosely(data: bytes, reader: AnswerReader, event: str = "message") -> Answer:
+    reader.loose = True
+    try:
+        return decode_loosely(data)
+    except ValueError:
+        pass
+    text = scrub(data.decode("utf-8", "replace")) if _tells(data, event) else f"{len(data)} bytes"
+    raise MalformedAnswerError(f"the answer is not the JSON of a completion: {text}", body=data, sent=True)
+
+
+def _tells(data: bytes, event: str) -> bool:
+    """Does this speak of an error, so that it can be quoted? All else may be content."""
+    begin = data[:16].lstrip()
+    return event == "error" or not begin.startswith(b"{") or begin.startswith((b'{"error"', b'{"detail"'))
