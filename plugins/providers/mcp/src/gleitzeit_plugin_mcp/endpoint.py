@@ -1,0 +1,64 @@
+"""Where a configured server is, with the environment that its process gets."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from gleitzeit.kinds import Endpoint
+from gleitzeit_plugin_mcp.config import McpConfig
+
+__all__ = ["BASE", "endpoint"]
+
+#: The variables that a server inherits; everything else it must be given.
+BASE: Final = tuple(
+    (
+        "APPDATA COMSPEC HOMEDRIVE HOMEPATH LOCALAPPDATA PATH PATHEXT PROGRAMDATA PROGRAMFILES SYSTEMDRIVE "
+        "SYSTEMROOT TEMP TMP USERNAME USERPROFILE"
+        if os.name == "nt"
+        else "HOME LANG LC_ALL LC_CTYPE LOGNAME PATH SHELL TERM TMPDIR TZ USER"
+    ).split()
+)
+
+_FLAG: Final = re.compile(
+    r"--?[\w-]*(key|token|secret|passw|pwd|credential|auth|header)[\w-]*", re.IGNORECASE
+)
+#: What a person need not hide: numbers, words, paths, addresses without a password.
+_PLAIN: Final = re.compile(r"[\d.,:]*|[A-Za-z_ -]*|(?:[A-Za-z]:)?[/\\.~].*|https?://[^@]*", re.DOTALL)
+
+
+def endpoint(name: str, config: McpConfig) -> Endpoint:
+    """The endpoint of server `name`; reads the host's environment for the base."""
+    base = {
+        key: os.environ[key] for key in BASE if key in os.environ and not os.environ[key].startswith("()")
+    }
+    command = () if config.command is None else (os.path.expanduser(config.command), *config.args)
+    return Endpoint(
+        name,
+        command=command,
+        env={**base, **config.env},
+        cwd=None if config.cwd is None else os.path.expanduser(config.cwd),
+        url=config.url,
+        headers=config.headers,
+        sandbox=config.sandbox,
+        options={**config.options, "secrets": tuple(_hidden(config))},
+    )
+
+
+def _hidden(config: McpConfig) -> Iterator[str]:
+    """Values of the entry that must not be quoted from what a server writes."""
+    yield from _secret([*config.env.values(), *config.headers.values()])
+    follows = False
+    for argument in config.args:
+        flag, _, value = argument.partition("=")
+        if _FLAG.fullmatch(flag) and value:
+            yield value
+        elif follows and not argument.startswith("-"):
+            yield argument
+        follows = _FLAG.fullmatch(argument) is not None
+
+
+def _secret(values: Iterable[str]) -> Iterator[str]:
+    return (value for value in values if len(value) >= 6 and not _PLAIN.fullmatch(value))

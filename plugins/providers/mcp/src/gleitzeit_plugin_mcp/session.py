@@ -1,0 +1,296 @@
+"""One session with one server, from the opening of its wire to its loss.
+
+The only module, with those that it imports, that knows the MCP SDK; importing it takes half a
+second, so that happens in a thread, when a session first starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, TypeAlias
+
+from mcp import ClientSession, MCPError
+from mcp.shared.dispatcher import CallOptions
+from mcp.shared.inbound import (
+    encode_header_value,
+    find_invalid_x_mcp_header,
+    mcp_param_headers,
+    x_mcp_header_map,
+)
+from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
+from mcp_types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    CONNECTION_CLOSED,
+    PROTOCOL_VERSION_META_KEY,
+    Implementation,
+)
+
+from gleitzeit.errors import CannotConnectError, GleitzeitError, MalformedAnswerError, ResetError, WireError
+from gleitzeit.kinds import Endpoint, Transport, Wire
+from gleitzeit.version import __version__
+from gleitzeit_plugin_mcp.asks import Asks, sampling_callback
+from gleitzeit_plugin_mcp.bridge import Inbox, Outbox
+from gleitzeit_plugin_mcp.faults import again, from_rpc
+from gleitzeit_plugin_mcp.negotiate import Era, negotiate
+
+__all__ = ["Asks", "Connection", "connected"]
+
+#: Takes the parameters of a progress notification.
+OnProgress: TypeAlias = Callable[[Mapping[str, Any]], None]
+#: Takes "tools", "resources" or "prompts".
+OnChanged: TypeAlias = Callable[[str], None]
+
+#: Seconds for a server to acknowledge that it will tell of changes.
+ACKNOWLEDGE: Final = 1.0
+#: Seconds before listening again, doubled each time up to the second.
+RELISTEN: Final = (0.5, 30.0)
+
+_CHANGES: Final = {f"notifications/{kind}/list_changed": kind for kind in ("tools", "resources", "prompts")}
+_NAMES: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+
+
+class Connection:
+    """A live session: raw requests in, raw results out, in whatever era the server speaks."""
+
+    def __init__(self, name: str, wire: Wire, on_changed: OnChanged) -> None:
+        self.name = name
+        self.wire = wire
+        self.outbox = Outbox(wire)
+        self.inbox = Inbox(wire, self._on_notify, self.outbox)
+        self.dispatcher: JSONRPCDispatcher = JSONRPCDispatcher(self.inbox, self.outbox)
+        self.era: Era = "legacy"
+        self.version = ""
+        self.server = ""
+        self.capabilities: Mapping[str, Any] = {}
+        #: Why the session was given up although its wire still stood.
+        self.ended: WireError | None = None
+        #: Set when a call found the server silent.
+        self.suspect = asyncio.Event()
+        self._on_changed = on_changed
+        self._progress: dict[int, OnProgress] = {}
+        self._tokens = itertools.count(1)
+        self._listens = itertools.count(1)
+        self._meta: dict[str, Any] = {}
+        self._mirrored: dict[str, dict[tuple[str, ...], str]] = {}
+        self._acknowledged = asyncio.Event()
+
+    @property
+    def lost(self) -> asyncio.Event:
+        """Set once nothing more will come or go."""
+        return self.wire.lost
+
+    @property
+    def seen(self) -> float:
+        """When the server was last heard of, in `time.monotonic()` seconds."""
+        return self.inbox.seen
+
+    async def request(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+        id: str | None = None,
+    ) -> dict[str, Any]:
+        """Ask and wait for the result; cancelling tells the server so, and never waits for it.
+
+        Raises errors of ours; `sent` says whether the request surely did not leave.
+        """
+        options: CallOptions = {}
+        meta = {**(params or {}).get("_meta", {}), **self._meta}
+        token = None
+        if on_progress is not None:
+            token = meta["progressToken"] = next(self._tokens)
+            self._progress[token] = on_progress
+        if self.era == "modern":
+            options["headers"] = self._headers(method, params or {})
+        if id is not None:
+            options["request_id"] = id
+        body = {**(params or {}), "_meta": meta} if meta else params
+        try:
+            return await self.dispatcher.send_raw_request(method, body, options)
+        except MCPError as error:
+            raise self._fault(error, method) from error
+        finally:
+            if token is not None:
+                del self._progress[token]
+
+    async def ping(self) -> float:
+        """Seconds that the server takes to answer at all."""
+        began = time.monotonic()
+        try:
+            await self.request("server/discover" if self.era == "modern" else "ping")
+        except WireError:
+            raise
+        except GleitzeitError:
+            pass  # an error is an answer
+        return time.monotonic() - began
+
+    def admits(self, tool: str, schema: Any) -> bool:
+        """May the tool be used? The protocol has clients drop those that mirror arguments wrongly."""
+        if self.era != "modern":
+            return True
+        if find_invalid_x_mcp_header(schema) is not None:
+            self._mirrored.pop(tool, None)
+            return False
+        self._mirrored[tool] = x_mcp_header_map(schema)
+        return True
+
+    def _headers(self, method: str, params: Mapping[str, Any]) -> dict[str, str]:
+        headers = {"mcp-protocol-version": self.version, "mcp-method": method}
+        name = params.get(_NAMES.get(method, ""))
+        if isinstance(name, str):
+            headers["mcp-name"] = encode_header_value(name)
+            if method == "tools/call" and (mirrored := self._mirrored.get(name)):
+                headers.update(mcp_param_headers(mirrored, params.get("arguments") or {}))
+        return headers
+
+    def _fault(self, error: MCPError, method: str) -> GleitzeitError:
+        """The code alone proves nothing: servers send -32000 for whatever they like."""
+        if error.code == CONNECTION_CLOSED:
+            why = self.wire.error or self.ended
+            if why is not None:
+                return again(why, sent=True)
+        return from_rpc(error.code, error.message, error.data, server=self.name, what=method)
+
+    def _on_notify(self, method: str, params: Mapping[str, Any]) -> bool:
+        if method == "notifications/progress":
+            token = params.get("progressToken")
+            handler = self._progress.get(token) if isinstance(token, int) else None
+            if handler is not None:
+                handler(params)
+            return True
+        if method == "notifications/subscriptions/acknowledged":
+            self._acknowledged.set()
+            return True
+        kind = _CHANGES.get(method)
+        if kind is not None:
+            self._on_changed(kind)
+            return True
+        return False
+
+    def agreed(
+        self, session: ClientSession, era: Era, client: Implementation, capabilities: dict[str, Any]
+    ) -> None:
+        """Take over what was negotiated."""
+        self.era = era
+        self.version = session.protocol_version or ""
+        info = session.server_info
+        self.server = "" if info is None else f"{info.name} {info.version}".strip()
+        found = session.server_capabilities
+        self.capabilities = (
+            {} if found is None else found.model_dump(by_alias=True, mode="json", exclude_none=True)
+        )
+        if era == "modern":
+            self._meta = {
+                PROTOCOL_VERSION_META_KEY: self.version,
+                CLIENT_INFO_META_KEY: client.model_dump(by_alias=True, mode="json", exclude_none=True),
+                CLIENT_CAPABILITIES_META_KEY: capabilities,
+            }
+
+    async def hear_of_changes(self) -> asyncio.Task[None] | None:
+        """Have the server tell of changed lists; gives the task that listens, None where none is needed."""
+        wanted = {
+            f"{kind}ListChanged": True
+            for kind in ("tools", "resources", "prompts")
+            if (self.capabilities.get(kind) or {}).get("listChanged")
+        }
+        if self.era != "modern" or not wanted:
+            return None  # the handshake's servers tell unasked
+        task = asyncio.create_task(self._listen(wanted), name=f"mcp: listen to {self.name}")
+        # What changes before it listens would be missed, so this comes before the first listing.
+        waiter = asyncio.create_task(self._acknowledged.wait())
+        try:
+            await asyncio.wait({task, waiter}, timeout=ACKNOWLEDGE, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiter.cancel()
+        return task
+
+    async def _listen(self, wanted: Mapping[str, bool]) -> None:
+        pause, longest = RELISTEN
+        while True:
+            began = time.monotonic()
+            try:
+                await self.request(
+                    "subscriptions/listen",
+                    {"notifications": dict(wanted)},
+                    id=f"listen-{next(self._listens)}",
+                )
+            except WireError:
+                return
+            except GleitzeitError:
+                return  # it does not offer this after all
+            # The stream ended well, but whatever changed from now on would pass unnoticed.
+            for kind in _CHANGES.values():
+                if f"{kind}ListChanged" in wanted:
+                    self._on_changed(kind)
+            if time.monotonic() - began > longest:
+                pause = RELISTEN[0]
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+
+
+@asynccontextmanager
+async def connected(
+    endpoint: Endpoint,
+    transport: Transport,
+    *,
+    mode: str,
+    known: Era | None,
+    probe: float,
+    timeout: float,
+    asks: Asks,
+    on_changed: OnChanged,
+) -> AsyncIterator[Connection]:
+    """Open a wire and a session on it; one task enters and leaves."""
+    name = endpoint.name
+    client = Implementation(name="gleitzeit", version=__version__)
+    async with transport.connect(endpoint) as wire:
+        connection = Connection(name, wire, on_changed)
+        session = ClientSession(
+            dispatcher=connection.dispatcher,
+            client_info=client,
+            sampling_callback=sampling_callback(asks) if asks.allowed else None,
+        )
+        async with session:
+            try:
+                async with asyncio.timeout(timeout):
+                    era = await negotiate(session, mode=mode, known=known, probe=probe, lost=wire.lost)
+            except (TimeoutError, MCPError, RuntimeError, ValueError) as error:
+                raise _failed(name, wire, error, timeout) from error
+            connection.agreed(session, era, client, asks.capabilities)
+            listener = await connection.hear_of_changes()
+            try:
+                yield connection
+            finally:
+                if connection.ended is None:
+                    connection.ended = ResetError(
+                        f"the session with server {name!r} was closed", provider=name
+                    )
+                if listener is not None:
+                    listener.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await listener
+
+
+def _failed(name: str, wire: Wire, error: Exception, timeout: float) -> GleitzeitError:
+    """Why no session came to stand."""
+    if wire.lost.is_set() and wire.error is not None:
+        return again(wire.error, sent=False)
+    if isinstance(error, MCPError):
+        return from_rpc(error.code, error.message, error.data, server=name, what="the handshake")
+    if isinstance(error, TimeoutError):
+        last = wire.diagnostics().get("stderr")
+        return CannotConnectError(
+            f"server {name!r} did not answer within {timeout:g} s",
+            hint=f"its last words on stderr:\n{last}" if last else "raise `timeout` if it is slow to start",
+            provider=name,
+        )
+    return MalformedAnswerError(
+        f"server {name!r} answered the handshake wrongly: {str(error)[:300]}", provider=name, sent=False
+    )

@@ -1,0 +1,205 @@
+"""Keeps one session with a server alive: one task enters and leaves each, and starts the next."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from gleitzeit.errors import GleitzeitError, ResetError, ServerFaultError, UsageError, WireError
+from gleitzeit_plugin_mcp.faults import ProbeEndedItError, again, unwrap
+
+if TYPE_CHECKING:
+    from gleitzeit_plugin_mcp.session import Connection
+
+__all__ = ["Phase", "Supervisor"]
+
+#: Seconds of the first and the longest pause before a new start.
+PAUSE: Final = (0.05, 30.0)
+#: A session that stood this long was stable, and the pauses begin anew.
+STABLE: Final = 10.0
+#: Callers wait for a start that is at most so near, and fail at once before one that is farther off.
+NEAR: Final = 1.0
+
+
+class Phase(StrEnum):
+    """What the supervisor is at."""
+
+    IDLE = "idle"
+    STARTING = "starting"
+    READY = "ready"
+    #: A call found the server silent; it is being pinged, and replaced if it does not answer.
+    DEGRADED = "degraded"
+    BACKOFF = "backoff"
+    STOPPED = "stopped"
+
+
+Connect: TypeAlias = "Callable[[], AbstractAsyncContextManager[Connection]]"
+
+
+class Supervisor:
+    """Runs sessions one after another; `ready` gives the one that stands.
+
+    `connect` opens a session, `on_ready` hears of each that stands, `hang` is how many seconds a
+    silent server has to answer a ping.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Connect,
+        on_ready: Callable[[], None],
+        *,
+        hang: float,
+        logger: logging.Logger,
+    ) -> None:
+        self.name = name
+        self.phase = Phase.IDLE
+        #: The session that stands.
+        self.connection: Connection | None = None
+        #: Why the last start failed or the last session was lost; None while one stands.
+        self.error: GleitzeitError | None = None
+        #: How many sessions stood so far.
+        self.generation = 0
+        self.since = time.monotonic()
+        #: How many starts failed so far.
+        self.failures = 0
+        self._retry_at = 0.0
+        self._connect = connect
+        self._on_ready = on_ready
+        self._hang = hang
+        self._logger = logger
+        self._turn = asyncio.Event()  # replaced at each change of phase
+
+    async def run(self) -> None:
+        """Keep a session standing until cancelled; never raises anything else."""
+        pause, longest = PAUSE
+        try:
+            while True:
+                self._enter(Phase.STARTING)
+                stood = 0.0
+                try:
+                    async with self._connect() as connection:
+                        began = time.monotonic()
+                        self._publish(connection)
+                        try:
+                            self._note(await self._attend(connection))
+                        finally:
+                            self.connection, self._retry_at = None, 0.0
+                            self._enter(Phase.BACKOFF)
+                            stood = time.monotonic() - began
+                except Exception as error:  # noqa: BLE001 - whatever it was, the next start comes
+                    cause = unwrap(error)
+                    if isinstance(cause, ProbeEndedItError):
+                        continue
+                    self._note(cause)
+                    self.failures += stood == 0
+                if stood >= STABLE:
+                    pause = PAUSE[0]
+                wait = pause * random.uniform(0.5, 1.5)
+                self._retry_at = time.monotonic() + wait
+                self._enter(Phase.BACKOFF)
+                await asyncio.sleep(wait)
+                pause = min(2 * pause, longest)
+        finally:
+            self.connection = None
+            self._enter(Phase.STOPPED)
+
+    async def ready(self) -> Connection:
+        """The session that stands, after waiting for a start that is near.
+
+        Raises why there is none: the error of the start that was waited for or of the last one.
+        """
+        failures = self.failures
+        while self.connection is None:
+            if self.phase in (Phase.IDLE, Phase.STOPPED):
+                raise UsageError(
+                    f"server {self.name!r} is not running",
+                    hint="it runs between the start and the close of its host",
+                )
+            left = self._retry_at - time.monotonic()
+            if self.error is not None and (
+                self.failures > failures or (self.phase is Phase.BACKOFF and left > NEAR)
+            ):
+                error = again(self.error, sent=False)
+                error.retry_after = max(left, 0.0)
+                raise error
+            await self._turn.wait()
+        return self.connection
+
+    async def settled(self) -> None:
+        """Wait out the first start."""
+        while self.phase is Phase.STARTING and self.error is None:
+            await self._turn.wait()
+
+    async def gone(self, connection: Connection, seconds: float) -> None:
+        """Wait until `connection` is no longer the one that stands, but no longer than so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self.connection is connection:
+                    await self._turn.wait()
+        except TimeoutError:
+            pass
+
+    def suspect(self, connection: Connection, since: float) -> None:
+        """A call got no answer: have the session looked at if nothing at all came since."""
+        if connection is self.connection and connection.seen < since:
+            connection.suspect.set()
+
+    def _enter(self, phase: Phase) -> None:
+        if phase is not self.phase:
+            self.phase, self.since = phase, time.monotonic()
+        turn, self._turn = self._turn, asyncio.Event()
+        turn.set()
+
+    def _publish(self, connection: Connection) -> None:
+        self.connection = connection
+        self.error = None
+        self.generation += 1
+        self._enter(Phase.READY)
+        self._on_ready()
+
+    async def _attend(self, connection: Connection) -> GleitzeitError:
+        """Why the session came to an end: it was lost, or given up because the server hangs."""
+        while await _first(connection.lost, connection.suspect) is not connection.lost:
+            connection.suspect.clear()
+            self._enter(Phase.DEGRADED)
+            try:
+                async with asyncio.timeout(self._hang):
+                    await connection.ping()
+            except TimeoutError:
+                connection.ended = ResetError(
+                    f"server {self.name!r} stopped answering and is being replaced",
+                    hint=f"it did not answer a ping within {self._hang:g} s",
+                    provider=self.name,
+                )
+                return connection.ended
+            except WireError as error:
+                if not connection.lost.is_set():
+                    return error
+            else:
+                self._enter(Phase.READY)
+        return connection.wire.error or ResetError(f"server {self.name!r} was closed", provider=self.name)
+
+    def _note(self, error: BaseException) -> None:
+        if not isinstance(error, GleitzeitError):
+            what = f"server {self.name!r} failed unexpectedly: {type(error).__name__}: {error}"
+            error = ServerFaultError(what, provider=self.name, sent=False)
+        self.error = error
+        self._logger.warning("MCP server %r is down: %s", self.name, error.message)
+
+
+async def _first(*events: asyncio.Event) -> asyncio.Event:
+    """The first of `events` that is set, earlier ones before later ones."""
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+    return next(event for event in events if event.is_set())

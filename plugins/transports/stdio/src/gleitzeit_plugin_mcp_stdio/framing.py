@@ -1,0 +1,71 @@
+"""Cuts a stream of bytes into lines and lines into JSON-RPC messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+__all__ = ["Lines", "messages"]
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Lines:
+    """Collects chunks and gives the complete lines in them, without their ends.
+
+    `overflow` turns true once a line is longer than `limit` bytes; that line is never given.
+    """
+
+    __slots__ = ("_held", "_parts", "limit", "overflow")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.overflow = False
+        self._parts: list[bytes] = []
+        self._held = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that `chunk` completes."""
+        if self.overflow:
+            return []
+        lines = chunk.split(b"\n")
+        rest = lines.pop()
+        if lines:
+            if self._parts:
+                lines[0] = b"".join([*self._parts, lines[0]])
+                self._parts.clear()
+            self._held = 0
+            for number, line in enumerate(lines):
+                if len(line) > self.limit:
+                    self.overflow = True
+                    return lines[:number]
+        if rest:
+            self._parts.append(rest)
+            self._held += len(rest)
+            if self._held > self.limit:
+                self.overflow = True
+                self._parts.clear()
+        return lines
+
+
+def messages(line: bytes) -> list[Mapping[str, Any]] | None:
+    """The JSON-RPC messages of a line: one, those of a batch, none of a blank line; None for junk."""
+    if not line or line.isspace():
+        return []
+    try:
+        value = _decode(line)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        try:  # lone surrogates and NaN, which JavaScript and Python servers do write
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+    found = value if isinstance(value, list) else [value]
+    if found and all(isinstance(item, dict) and not _FIELDS.isdisjoint(item) for item in found):
+        return found
+    return None
+
+
+_FIELDS = frozenset({"method", "result", "error"})

@@ -1,0 +1,106 @@
+"""MCP over the standard streams of a local process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gleitzeit.errors import ConfigError, PluginError, SandboxUnavailableError
+from gleitzeit.kinds import Context, Endpoint, Launch, Process
+from gleitzeit.plugin import Plugin
+from gleitzeit_plugin_mcp_stdio.direct import Direct
+from gleitzeit_plugin_mcp_stdio.process import Child, supported
+from gleitzeit_plugin_mcp_stdio.wire import StdioWire
+
+__all__ = ["StdioConfig", "StdioTransport"]
+
+
+class StdioConfig(BaseModel):
+    """Limits of the stdio transport; a server's `options` overrule the first two."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    max_message_bytes: int = Field(
+        default=64 * 2**20, gt=0, description="A longer message from a server ends the connection."
+    )
+    grace: float = Field(
+        default=2.0,
+        ge=0,
+        description="Seconds a server may take to end after its input closed, and again after SIGTERM.",
+    )
+    stderr_bytes: int = Field(
+        default=2**16, gt=0, description="How much of the end of a server's stderr is kept for errors."
+    )
+
+
+class StdioTransport(Plugin):
+    """Starts servers as child processes; see `gleitzeit.kinds.Transport`."""
+
+    Config: ClassVar[Any] = StdioConfig
+    manifest: ClassVar[Any] = {"summary": "MCP over the standard streams of a local process."}
+    config: StdioConfig
+
+    def __init__(self, config: StdioConfig | None, context: Context) -> None:
+        super().__init__(config or StdioConfig(), context)
+
+    @asynccontextmanager
+    async def connect(self, endpoint: Endpoint) -> AsyncIterator[StdioWire]:
+        """Start the server; leaving the block ends it and everything that it started.
+
+        Raises `CannotConnectError` where the command cannot be started, and
+        `SandboxUnavailableError` before anything starts where its sandbox is not to be had.
+        """
+        if not endpoint.command:
+            raise ConfigError(
+                f"server {endpoint.name!r} has no command to start",
+                hint="set `command`, or another `transport`",
+            )
+        options = endpoint.options
+        process = await self._launch(endpoint)
+        wire = StdioWire(
+            endpoint,
+            process,
+            limit=int(options.get("max_message_bytes", self.config.max_message_bytes)),
+            kept=self.config.stderr_bytes,
+            grace=float(options.get("grace", self.config.grace)),
+        )
+        try:
+            yield wire
+        finally:
+            await _surely(wire.close())
+
+    async def _launch(self, endpoint: Endpoint) -> Process:
+        launch = Launch(endpoint.command, env=endpoint.env, cwd=endpoint.cwd)
+        if endpoint.sandbox == "none":
+            return await (Child if supported() else Direct).start(launch)
+        try:
+            sandbox = await self.context.driver("sandbox", endpoint.sandbox)
+        except PluginError as error:
+            raise SandboxUnavailableError(
+                f"server {endpoint.name!r} is to run in the sandbox {endpoint.sandbox!r}: {error}",
+                hint='install it, or let the operator say `sandbox = "none"`; nothing was started',
+                provider=endpoint.name,
+                sent=False,
+            ) from error
+        process: Process = await sandbox.launch(launch, endpoint.policy)
+        return process
+
+
+async def _surely(closing: Coroutine[Any, Any, None]) -> None:
+    """Run to the end, however often the caller is cancelled meanwhile; its cancellation follows after."""
+    task = asyncio.create_task(closing)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except BaseException:  # noqa: BLE001 - raised again by the last line
+            break
+    if cancelled is not None:
+        raise cancelled
+    task.result()
