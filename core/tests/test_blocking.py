@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from gleitzeit import BlockingHost, Chat, Finished, Model, Provider, Reply, Stream, TextDelta
+from gleitzeit.discovery import Index
 from gleitzeit.errors import UnknownModelError, UsageError
 
 
@@ -36,7 +37,7 @@ class Good(Provider):
 @pytest.fixture
 def host():
     Good.waiting, Good.closed = threading.Event(), threading.Event()
-    with BlockingHost({}, plugins={"good": Good}, environ={}) as host:
+    with BlockingHost({}, plugins={"good": Good}, environ={}, index=Index(())) as host:
         yield host
 
 
@@ -83,7 +84,7 @@ def test_a_call_in_its_own_thread_is_refused(host):
 
 
 def test_a_closed_host_refuses_calls():
-    host = BlockingHost({}, plugins={"good": Good}, environ={})
+    host = BlockingHost({}, plugins={"good": Good}, environ={}, index=Index(()))
     with pytest.raises(UsageError, match="not open"):
         host.call(Chat("hi").to("good/m"))
     with host:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gleitzeit.config import Config, InstanceConfig, Source, load
+from gleitzeit.config.implicit import default
 from gleitzeit.discovery import SECTIONS, Entry, Index
 from gleitzeit.errors import ConfigError
 from gleitzeit.manifest import Shipped

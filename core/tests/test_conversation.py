@@ -6,6 +6,7 @@ import pytest
 
 from gleitzeit import Chat, Host, Model, Plugin, Provider, Reply, Stream, TextDelta, Usage, Verdict
 from gleitzeit.conversation import ToolEnded, ToolStarted, TurnEnded
+from gleitzeit.discovery import Index
 from gleitzeit.errors import DeadlineError, InvalidRequestError, OverloadedError, SecurityDeniedError
 from gleitzeit.values import Message, ProviderState, ThinkingPart, Tool, ToolCallPart
 
@@ -63,7 +64,8 @@ def call(id, name, **arguments):
 
 def host(*script, config=None, **plugins):
     talker = type("Scripted", (Talker,), {"script": script})
-    return Host(config or {}, plugins={"talker": talker, "tools": Tools, **plugins}, environ={})
+    plugins = {"talker": talker, "tools": Tools, **plugins}
+    return Host(config or {}, plugins=plugins, environ={}, index=Index(()))
 
 
 REQUEST = Chat("go").to("talker/m")

@@ -1,8 +1,8 @@
 """The next target answers where one fails, and only where nothing can happen twice."""
 
 import pytest
-from core.tests.toys import Good, failing, host, route, running
 
+from core.tests.toys import Good, failing, host, route, running
 from gleitzeit import (
     Chat,
     Stream,

@@ -16,7 +16,7 @@ ROOT = Path(gleitzeit.__file__).parent
 FLOORS = [
     {"errors", "values", "policy", "version"},
     {"kinds", "hookspecs", "plugin"},
-    {"discovery", "distributions", "manifest", "near", "config", "wire"},
+    {"discovery", "distributions", "manifest", "near", "config", "standing", "wire"},
     {"registry", "catalogue"},
     {"resilience", "routing"},
     {"pipeline", "conversation"},

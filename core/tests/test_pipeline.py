@@ -4,8 +4,8 @@ import asyncio
 import time
 
 import pytest
-from core.tests.toys import Good, failing, host, running
 
+from core.tests.toys import Good, failing, host, running
 from gleitzeit import Chat, Model, Plugin, Provider, Reply, Stream, TextDelta
 from gleitzeit.errors import (
     DeadlineError,

@@ -32,7 +32,7 @@ class Good(Provider):
 
 
 def host(config=None, **plugins):
-    return Host(config or {}, plugins={"good": Good, **plugins}, environ={})
+    return Host(config or {}, plugins={"good": Good, **plugins}, environ={}, index=Index(()))
 
 
 def instance(host, name, kind="provider"):

@@ -5,8 +5,8 @@ import time
 from typing import ClassVar
 
 import pytest
-from core.tests.toys import failing, host, route, running
 
+from core.tests.toys import failing, host, route, running
 from gleitzeit import Chat, Plugin, Reply, Verdict
 from gleitzeit.errors import (
     SecurityDeniedError,

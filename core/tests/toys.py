@@ -3,6 +3,7 @@
 import asyncio
 
 from gleitzeit import Chat, Finished, Host, Model, Provider, Reply, Stream, TextDelta, Usage
+from gleitzeit.discovery import Index
 from gleitzeit.values import Tool
 
 __all__ = ["Good", "failing", "host", "route", "running"]
@@ -72,7 +73,7 @@ def route(*targets):
 
 
 def host(config=None, **plugins):
-    return Host(config or {}, plugins={"good": Good, **plugins}, environ={})
+    return Host(config or {}, plugins={"good": Good, **plugins}, environ={}, index=Index(()))
 
 
 def running(host, name="good"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["EXTRAS", "Manifest", "Shipped", "as_model", "build", "check", "dumps", "model_faults"]
 
 #: What the class attribute `manifest` of a plugin may say; all else is read off the code.
-EXTRAS: Final = ("summary", "models", "patterns", "capabilities", "secrets", "commands")
+EXTRAS: Final = ("summary", "models", "models_unless", "patterns", "capabilities", "secrets", "commands")
 
 _TEXTS: Final = ("operations", "capabilities")
 _NUMBERS: Final = ("context_tokens", "output_tokens")
@@ -36,6 +36,8 @@ class Manifest:
     api_version: str = "1.0"
     #: The static models as the file has them, each with a `name`; reading them imports nothing.
     model_rows: tuple[Mapping[str, Any], ...] = ()
+    #: Configuration keys that each make the static models void, as they decide what there is.
+    models_unless: tuple[str, ...] = ()
     #: fnmatch patterns of the model names that the plugin serves.
     patterns: tuple[str, ...] = ()
     capabilities: frozenset[str] = frozenset()
@@ -50,6 +52,10 @@ class Manifest:
     def models(self) -> tuple[Model, ...]:
         """The static models as values; the first look imports `gleitzeit.values`."""
         return tuple(as_model(row) for row in self.model_rows)
+
+    def rows_for(self, values: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+        """The static models of an instance that is configured with `values`."""
+        return () if any(key in values for key in self.models_unless) else self.model_rows
 
     @classmethod
     def parse(cls, data: object) -> Manifest:
@@ -67,6 +73,7 @@ class Manifest:
             model_rows=tuple(
                 {"name": row} if isinstance(row, str) else row for row in data.get("models", ())
             ),
+            models_unless=tuple(data.get("models_unless", ())),
             patterns=tuple(data.get("patterns", ())),
             capabilities=frozenset(data.get("capabilities", ())),
             secrets=data.get("secrets", {}),
@@ -161,6 +168,7 @@ def build(plugin: Any, name: str, kind: str) -> dict[str, Any]:
         "summary": extras.get("summary") or (doc.splitlines()[0].strip() if doc else ""),
         "api_version": getattr(plugin, "api_version", API_VERSION),
         "models": [_row(model) for model in extras.get("models", ())],
+        "models_unless": list(extras.get("models_unless", ())),
         "patterns": list(extras.get("patterns", ())),
         "capabilities": sorted(extras.get("capabilities", ())),
         "secrets": dict(extras.get("secrets", {})),
@@ -192,6 +200,7 @@ def check(entry: Entry) -> list[str]:
         "summary",
         "api_version",
         "models",
+        "models_unless",
         "patterns",
         "capabilities",
         "secrets",
@@ -218,7 +227,7 @@ def _faults(data: Mapping[str, Any]) -> Iterable[str]:
     for key in ("kind", "summary", "api_version"):
         if not isinstance(data.get(key, ""), str):
             yield f"{key}: expected a text"
-    for key in ("patterns", "capabilities", "hooks"):
+    for key in ("models_unless", "patterns", "capabilities", "hooks"):
         if not _is_texts(data.get(key, [])):
             yield f"{key}: expected a list of texts"
     secrets = data.get("secrets", {})

@@ -7,7 +7,6 @@ from gleitzeit.config.model import Config, HostConfig, HttpConfig, InstanceConfi
 
 if TYPE_CHECKING:
     from gleitzeit.config.editor import schema
-    from gleitzeit.config.instances import default
     from gleitzeit.config.secrets import SecretRef, SecretResolver
     from gleitzeit.config.validation import validate
 else:
@@ -25,7 +24,6 @@ else:
 _WHERE = {
     "SecretRef": "secrets",
     "SecretResolver": "secrets",
-    "default": "instances",
     "schema": "editor",
     "validate": "validation",
 }
@@ -39,7 +37,6 @@ __all__ = [
     "SecretRef",
     "SecretResolver",
     "Source",
-    "default",
     "load",
     "schema",
     "validate",

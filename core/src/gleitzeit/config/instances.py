@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from gleitzeit.config.environment import entry_of
+from gleitzeit.config.implicit import fill
 from gleitzeit.config.merge import Leaf, Node, Path, Table, dotted, leaves, plain
 from gleitzeit.config.model import InstanceConfig, Source
 from gleitzeit.config.problems import Problems, problem
@@ -14,10 +14,10 @@ from gleitzeit.config.reader import Reader, Report
 from gleitzeit.config.secrets import BUILTIN
 from gleitzeit.config.servers import PLUGIN, Fault, normal
 from gleitzeit.config.shape import INSTANCE
-from gleitzeit.discovery import SECTIONS, Entry, Index
+from gleitzeit.discovery import SECTIONS, Index
 from gleitzeit.manifest import model_faults
 
-__all__ = ["Instances", "default"]
+__all__ = ["Instances"]
 
 
 class Instances:
@@ -88,7 +88,7 @@ class Instances:
             if "sandbox" not in values:
                 values["sandbox"] = "none"
                 sources["sandbox"] = Source("default, as nothing is said")
-        variables = _fill(entry_of(*path, self._base, self._index), values, sources, self._environ)
+        variables = fill(entry_of(*path, self._base, self._index), values, sources, self._environ)
         fields.pop("models", None)
         fields["model_rows"] = tuple(models)
         return {**fields, "values": values, "sources": sources, "raw": plain(rest), "variables": variables}
@@ -111,40 +111,6 @@ class Instances:
         if other is not None:
             what = f"there is a provider of this name as well ({other.source})"
             self._problems.add(node.source, dotted(path), what, "servers are providers: rename one")
-
-
-def default(entry: Entry, environ: Mapping[str, str] | None = None) -> InstanceConfig:
-    """The instance of a plugin that nobody configured: the plugin's defaults, and what its variables say."""
-    values: dict[str, Any] = {}
-    sources: dict[str, Source] = {"": Source("default, as nothing is configured")}
-    variables = _fill(entry, values, sources, os.environ if environ is None else environ)
-    section = next(section for section, kind in SECTIONS.items() if kind == entry.kind)
-    return InstanceConfig(
-        entry.name,
-        kind=entry.kind,
-        plugin=entry.name,
-        values=values,
-        sources=sources,
-        section=section,
-        variables=variables,
-    )
-
-
-def _fill(
-    entry: Entry | None, values: dict[str, Any], sources: dict[str, Source], environ: Mapping[str, str]
-) -> Mapping[str, str]:
-    """Put in what the plugin's own environment variables say, where nothing else does."""
-    manifest = entry.manifest if entry is not None else None
-    variables = manifest.secrets if manifest is not None else {}
-    for key, variable in variables.items():
-        at, words = values, key.split(".")
-        for word in words[:-1]:
-            inner = at.setdefault(word, {}) if environ.get(variable) else at.get(word)
-            at = inner if isinstance(inner, dict) else {words[-1]: inner}  # set to something else: leave it
-        if words[-1] not in at and environ.get(variable):
-            at[words[-1]] = environ[variable]
-            sources[key] = Source(f"environment variable {variable}", literal=True)
-    return variables
 
 
 def _unless_disabled(node: Table, report: Report) -> Report:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from gleitzeit.config.implicit import implicit
 from gleitzeit.config.model import Config
 from gleitzeit.errors import ConfigError
 
@@ -39,7 +41,8 @@ def load(
     merge, anything else replaces. `${GLEITZEIT_CONFIG_DIR}` is the file's directory unless it is set.
 
     With an `index`, the manifests of installed plugins say what type a key has and which
-    environment variables fill it.
+    environment variables fill it, and installed providers that need no configuration have an
+    instance each.
     """
     environ = os.environ if environ is None else environ
     profile = profile or environ.get("GLEITZEIT_PROFILE") or None
@@ -49,10 +52,14 @@ def load(
     if file is None and not (
         data or profile or overrides or any(name.startswith(ENVIRONMENT) for name in environ)
     ):
-        return Config(index=index)
-    from gleitzeit.config.assemble import assemble  # with what it needs, longer than most listings take
+        config = Config(index=index)
+    else:
+        from gleitzeit.config.assemble import assemble  # with what it needs, longer than most listings take
 
-    return assemble(file, data, profile, environ, overrides or {}, index)
+        config = assemble(file, data, profile, environ, overrides or {}, index)
+    if index is None:
+        return config
+    return replace(config, instances=(*config.instances, *implicit(config.instances, index, environ)))
 
 
 def find(path: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> str | None:

@@ -55,6 +55,8 @@ class InstanceConfig:
     section: str = ""
     #: `values` as they were written: `${VAR}` and references not replaced.
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    #: Nobody wrote it down: an installed plugin that needs no configuration.
+    implicit: bool = False
     #: Configuration key -> environment variable that may fill it (from the plugin's manifest).
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 

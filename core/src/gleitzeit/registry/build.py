@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from importlib.metadata import EntryPoint
 from typing import Any
 
 from gleitzeit.config import SecretRef, validate
 from gleitzeit.discovery import Entry
-from gleitzeit.errors import ConfigError, PluginError, PluginIncompatibleError, PluginLoadError
+from gleitzeit.errors import ConfigError, PluginError, PluginLoadError
 from gleitzeit.hookspecs import check_hooks
 from gleitzeit.kinds import KINDS
 from gleitzeit.registry.context import InstanceContext, Services
 from gleitzeit.registry.instance import Instance
 from gleitzeit.registry.threads import in_thread
+from gleitzeit.standing import check_api
 from gleitzeit.version import API_VERSION
 
-__all__ = ["Allowed", "Build"]
-
-
-class Allowed:
-    """The operator's allow and deny lists of distributions, checked before anything is imported."""
-
-    def __init__(self, allow: tuple[str, ...] | None, deny: tuple[str, ...]) -> None:
-        self._allow = allow
-        self._deny = deny
-
-    def problem(self, entry: Entry) -> PluginError | None:
-        """Why the distribution of `entry` may not be used, or None."""
-        if _matches(entry.distribution, self._deny):
-            return PluginError(f"distribution {entry.distribution} is denied", hint="see host.deny")
-        if self._allow is not None and not _matches(entry.distribution, self._allow):
-            return PluginError(
-                f"distribution {entry.distribution} is not allowed", hint="add it to host.allow"
-            )
-        return None
-
-    def incompatible(self, entry: Entry) -> PluginIncompatibleError | None:
-        """Why `entry`, by its manifest, does not fit this core, or None."""
-        return _incompatible(entry.name, entry.manifest.api_version) if entry.manifest is not None else None
+__all__ = ["Build"]
 
 
 class Build:
@@ -53,7 +31,7 @@ class Build:
         entry = instance.entry
         assert entry is not None, "an instance without entry is refused before it starts"
         plugin = await self._import(entry)
-        incompatible = _incompatible(entry.name, getattr(plugin, "api_version", API_VERSION))
+        incompatible = check_api(entry.name, getattr(plugin, "api_version", API_VERSION))
         if incompatible is not None:
             raise incompatible
         secrets: list[str] = []
@@ -130,21 +108,3 @@ def _load(entry: Entry) -> Any:
             return [EntryPoint(entry.name, entry.value, self.namespace)]
 
     return next(iter(OneEntry(KINDS[entry.kind].group, entry.name))).plugin
-
-
-def _matches(distribution: str, globs: tuple[str, ...]) -> bool:
-    return any(
-        fnmatchcase(distribution.lower().replace("_", "-"), glob.lower().replace("_", "-")) for glob in globs
-    )
-
-
-def _incompatible(name: str, wanted: str) -> PluginIncompatibleError | None:
-    major, _, minor = wanted.partition(".")
-    ours = API_VERSION.split(".")
-    if major == ours[0] and minor.isdigit() and int(minor) <= int(ours[1]):
-        return None
-    return PluginIncompatibleError(
-        f"plugin {name!r} is written for plugin API {wanted}, this core has {API_VERSION}",
-        hint="upgrade gleitzeit, or install a version of the plugin for this core",
-        provider=name,
-    )

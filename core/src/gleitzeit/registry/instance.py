@@ -51,11 +51,9 @@ class Instance:
         *,
         on_change: Callable[[Instance], None],
         start_timeout: float,
-        implicit: bool = False,
     ) -> None:
         self.config = config
         self.entry = entry
-        self.implicit = implicit
         self.object: Any = None
         self.hooks: tuple[str, ...] = ()
         self.state = State.DISCOVERED
@@ -91,7 +89,9 @@ class Instance:
     def models(self) -> tuple[Model, ...]:
         """Models known without asking: the operator's and the manifest's."""
         manifest = self.entry.manifest if self.entry is not None else None
-        return self.config.models or (manifest.models if manifest is not None else ())
+        if self.config.models or manifest is None or not manifest.rows_for(self.config.values):
+            return self.config.models
+        return manifest.models
 
     @property
     def patterns(self) -> tuple[str, ...]:

@@ -12,16 +12,14 @@ from attrs import frozen
 from gleitzeit.config import Config, InstanceConfig
 from gleitzeit.discovery import Entry, Index
 from gleitzeit.errors import (
-    ConfigError,
     GleitzeitError,
-    PluginError,
-    PluginNotFoundError,
 )
 from gleitzeit.hookspecs import PROJECT, HookSpecs
 from gleitzeit.registry.broadcast import broadcast
-from gleitzeit.registry.build import Allowed, Build
+from gleitzeit.registry.build import Build
 from gleitzeit.registry.context import Services
 from gleitzeit.registry.instance import Instance
+from gleitzeit.standing import stand
 from gleitzeit.values import Outcome, State
 
 __all__ = ["Hook", "Registry"]
@@ -59,13 +57,12 @@ class Registry:
         self._hooks: dict[str, tuple[Hook, ...]] = {}
         self._own = dict(own or {})
         self._build = Build(services)
-        self._allowed = Allowed(config.host.allow, config.host.deny)
         self._watchers: list[Callable[[Instance], None]] = []
         self._instances: dict[tuple[str, str], Instance] = {}
         self._drivers: dict[tuple[str, str], Instance] = {}
         for instance in config.instances:
             self._add(instance)
-        self._add_implicit()
+        self._add_own()
 
     def __iter__(self) -> Iterator[Instance]:
         return iter(self._instances.values())
@@ -117,7 +114,7 @@ class Registry:
         instance = self.find(kind, name) or self._drivers.get((kind, name))
         if instance is None:
             config = InstanceConfig(name, kind=kind, plugin=name)
-            instance = self._drivers[kind, name] = self._make(config, implicit=True)
+            instance = self._drivers[kind, name] = self._make(config)
         return await instance.start()
 
     async def stop(self, drain: float) -> None:
@@ -143,7 +140,7 @@ class Registry:
             instance
             for instance in self
             if instance.config.enabled
-            and not instance.implicit
+            and not instance.config.implicit
             and (
                 instance.kind in ("plain", "exporter", "http")
                 or instance.config.eager
@@ -153,68 +150,39 @@ class Registry:
 
     def _may_guard(self, instance: Instance) -> bool:
         """Unless its manifest says otherwise, a configured plain plugin may be a guard."""
-        if instance.implicit:
+        if instance.config.implicit:
             return False
         manifest = instance.entry.manifest if instance.entry is not None else None
         if manifest is not None and manifest.hooks:
             return "security_check" in manifest.hooks
         return instance.kind == "plain" or "security_check" in instance.hooks
 
-    def _add(self, config: InstanceConfig, *, implicit: bool = False) -> None:
-        key = config.kind, config.name
-        self._instances[key] = self._make(config, implicit=implicit)
+    def _add(self, config: InstanceConfig) -> None:
+        self._instances[config.kind, config.name] = self._make(config)
 
-    def _add_implicit(self) -> None:
-        """What was handed over in person, and installed providers that need no configuration."""
+    def _add_own(self) -> None:
+        """What was handed over in person and is not configured under a name."""
+        used = {(instance.kind, instance.config.plugin) for instance in self if not instance.config.implicit}
         for entry in self._own.values():
-            if entry.kind != "provider" and self.find(entry.kind, entry.name) is None:
+            if (entry.kind, entry.name) not in used:
                 self._add(InstanceConfig(entry.name, kind=entry.kind, plugin=entry.name))
-        used = {instance.config.plugin for instance in self if instance.kind == "provider"}
-        own = [entry for entry in self._own.values() if entry.kind == "provider"]
-        for entry in (*own, *self.index.of_kind("provider")):
-            if entry.name in used or self.find("provider", entry.name) is not None:
-                continue
-            schema = entry.manifest.config_schema if entry.manifest is not None else None
-            if not (schema or {}).get("required"):
-                self._add(InstanceConfig(entry.name, kind="provider", plugin=entry.name), implicit=True)
 
-    def _make(self, config: InstanceConfig, *, implicit: bool) -> Instance:
-        entry, state, problem = self._look_up(config)
+    def _make(self, config: InstanceConfig) -> Instance:
+        own = self._own.get(config.plugin)
+        if own is not None and own.kind == config.kind:
+            standing = stand(config, Index((own,)), self.config.host)
+        else:
+            standing = stand(config, self.index, self.config.host)
         instance = Instance(
             config,
-            entry,
+            standing.entry,
             self._build,
             on_change=self._changed,
             start_timeout=self.config.host.start_timeout,
-            implicit=implicit,
         )
-        if problem is not None:
-            instance.refuse(state, problem)
+        if standing.error is not None:
+            instance.refuse(State(standing.state), standing.error)
         return instance
-
-    def _look_up(self, config: InstanceConfig) -> tuple[Entry | None, State, GleitzeitError | None]:
-        if not config.enabled:
-            error: GleitzeitError = PluginError(
-                f"{config.kind} {config.name!r} is disabled",
-                hint="remove enabled = false",
-                provider=config.name,
-            )
-            return None, State.DISABLED, error
-        entry = self._own.get(config.plugin)
-        if entry is None or entry.kind != config.kind:
-            try:
-                entry = self.index.find(config.kind, config.plugin)
-            except PluginNotFoundError as missing:
-                return None, State.MISSING, missing
-            except PluginError as error:
-                return None, State.INVALID, error
-            refused = self._allowed.problem(entry)
-            if refused is not None:
-                return entry, State.DISABLED, refused
-        if config.problem is not None:
-            return entry, State.INVALID, ConfigError(config.problem)
-        incompatible = self._allowed.incompatible(entry)
-        return entry, State.INCOMPATIBLE, incompatible
 
     def _changed(self, instance: Instance) -> None:
         """An instance has become active or has ceased to be."""

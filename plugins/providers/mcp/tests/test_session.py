@@ -245,7 +245,7 @@ async def test_cancelling_a_caller_of_a_deaf_server_costs_no_time(start: Start) 
         for call in calls:
             call.cancel()
         await asyncio.wait(calls)
-        assert time.monotonic() - began < 0.2
+        assert time.monotonic() - began < 0.5
 
 
 @pytest.mark.parametrize("how", ["deaf", "stopped"])

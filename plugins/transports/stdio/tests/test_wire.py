@@ -123,7 +123,7 @@ async def test_the_loss_is_known_within_milliseconds_of_a_kill(
         os.kill(wire.diagnostics()["pid"], 9)
         began = time.monotonic()
         await wire.lost.wait()
-        assert time.monotonic() - began < 0.2  # a millisecond or two on an idle machine
+        assert time.monotonic() - began < 0.5  # a millisecond or two on an idle machine
         assert "killed by SIGKILL" in str(await ending)
 
 

@@ -43,7 +43,12 @@ _Texts = dict[str, Annotated[str, BeforeValidator(_text)]]
 class McpConfig(BaseModel):
     """The configuration of one MCP server: either `command` or `url`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="allow",
+        frozen=True,
+        hide_input_in_errors=True,
+        json_schema_extra={"anyOf": [{"required": ["command"]}, {"required": ["url"]}]},
+    )
 
     command: str | None = Field(
         default=None, description="The program that serves over its standard streams."

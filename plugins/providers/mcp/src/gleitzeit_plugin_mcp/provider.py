@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -20,7 +19,6 @@ from gleitzeit.values import (
     Embedding,
     GetPrompt,
     Health,
-    HealthStatus,
     Invoke,
     Model,
     Operation,
@@ -39,8 +37,9 @@ from gleitzeit_plugin_mcp.config import McpConfig
 from gleitzeit_plugin_mcp.endpoint import endpoint
 from gleitzeit_plugin_mcp.exchange import Exchange
 from gleitzeit_plugin_mcp.faults import ProbeEndedItError, unwrap
+from gleitzeit_plugin_mcp.health import examine
 from gleitzeit_plugin_mcp.stream import events
-from gleitzeit_plugin_mcp.supervisor import Phase, Supervisor
+from gleitzeit_plugin_mcp.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from gleitzeit_plugin_mcp.negotiate import Era
@@ -50,10 +49,6 @@ __all__ = ["McpProvider"]
 
 #: Changes that come within so many seconds are announced as one.
 DEBOUNCE: Final = 0.05
-#: Traffic within so many seconds is proof enough of life.
-RECENT: Final = 5.0
-#: Seconds for a server to answer a check of its health.
-CHECK: Final = 5.0
 
 #: The era of each server met in this process, by where it is: only the first start has to find out.
 _eras: dict[tuple[object, ...], Era] = {}
@@ -117,6 +112,7 @@ class McpProvider(Provider):
         try:
             yield
         finally:
+            self._supervisor.stop()
             task.cancel()
             await asyncio.wait({task})
             if self._announcing is not None:
@@ -311,39 +307,6 @@ class McpProvider(Provider):
 
     async def health(self, deep: bool = False) -> Health:
         """By state, then by traffic, and only then by asking, on the session that stands."""
-        supervisor = self._supervisor
         if self.config.disabled:
             return Health("unknown", detail="disabled")
-        await supervisor.settled()
-        connection = supervisor.connection
-        if connection is None:
-            status: HealthStatus = "unknown" if supervisor.phase in (Phase.IDLE, Phase.STOPPED) else "error"
-            detail = str(supervisor.error or supervisor.phase.value)
-            return Health(status, detail=detail, data=self._facts(None))
-        if supervisor.phase is Phase.DEGRADED:
-            return Health("degraded", detail="silent; being pinged", data=self._facts(connection))
-        if not deep and time.monotonic() - connection.seen < RECENT:
-            return Health("ok", detail=connection.server, data=self._facts(connection))
-        try:
-            async with asyncio.timeout(CHECK):
-                latency = await connection.ping()
-        except TimeoutError:
-            detail = f"no answer within {CHECK:g} s"
-            return Health("degraded", detail=detail, data=self._facts(connection))
-        except GleitzeitError as error:
-            return Health("error", detail=str(error), data=self._facts(None))
-        return Health("ok", detail=connection.server, latency=latency, data=self._facts(connection))
-
-    def _facts(self, connection: Connection | None) -> dict[str, Any]:
-        supervisor = self._supervisor
-        facts: dict[str, Any] = {
-            "state": supervisor.phase.value,
-            "restarts": max(0, supervisor.generation - 1),
-            "sandbox": self.sandbox,
-        }
-        if connection is not None:
-            diagnostics = connection.wire.diagnostics()
-            facts |= {"era": connection.era, "protocol": connection.version, "server": connection.server}
-            facts |= {key: diagnostics[key] for key in ("pid", "guarded", "junk_lines") if key in diagnostics}
-        return facts
-
+        return await examine(self._supervisor, self.sandbox, deep=deep)

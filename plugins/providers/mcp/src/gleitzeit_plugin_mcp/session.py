@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias
 
 from mcp import ClientSession, MCPError
@@ -69,8 +69,6 @@ class Connection:
         self.capabilities: Mapping[str, Any] = {}
         #: Why the session was given up although its wire still stood.
         self.ended: WireError | None = None
-        #: Set when a call found the server silent.
-        self.suspect = asyncio.Event()
         self._on_changed = on_changed
         self._progress: dict[int, OnProgress] = {}
         self._tokens = itertools.count(1)
@@ -221,10 +219,8 @@ class Connection:
                     {"notifications": dict(wanted)},
                     id=f"listen-{next(self._listens)}",
                 )
-            except WireError:
-                return
             except GleitzeitError:
-                return  # it does not offer this after all
+                return  # the session is lost, or it does not offer this after all
             # The stream ended well, but whatever changed from now on would pass unnoticed.
             for kind in _CHANGES.values():
                 if f"{kind}ListChanged" in wanted:
@@ -274,8 +270,7 @@ async def connected(
                     )
                 if listener is not None:
                     listener.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await listener
+                    await asyncio.wait({listener})
 
 
 def _failed(name: str, wire: Wire, error: Exception, timeout: float) -> GleitzeitError:

@@ -75,12 +75,19 @@ class Supervisor:
         self._hang = hang
         self._logger = logger
         self._turn = asyncio.Event()  # replaced at each change of phase
+        self._stir = asyncio.Event()  # the session was lost, or a call found the server silent
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Let the next cancellation of `run` be the last, even if somebody below should swallow it."""
+        self._stopping = True
 
     async def run(self) -> None:
         """Keep a session standing until cancelled; never raises anything else."""
         pause, longest = PAUSE
+        self._stopping = False
         try:
-            while True:
+            while not self._stopping:
                 self._enter(Phase.STARTING)
                 stood = 0.0
                 try:
@@ -149,7 +156,7 @@ class Supervisor:
     def suspect(self, connection: Connection, since: float) -> None:
         """A call got no answer: have the session looked at if nothing at all came since."""
         if connection is self.connection and connection.seen < since:
-            connection.suspect.set()
+            self._stir.set()
 
     def _enter(self, phase: Phase) -> None:
         if phase is not self.phase:
@@ -166,25 +173,36 @@ class Supervisor:
 
     async def _attend(self, connection: Connection) -> GleitzeitError:
         """Why the session came to an end: it was lost, or given up because the server hangs."""
-        while await _first(connection.lost, connection.suspect) is not connection.lost:
-            connection.suspect.clear()
-            self._enter(Phase.DEGRADED)
-            try:
-                async with asyncio.timeout(self._hang):
-                    await connection.ping()
-            except TimeoutError:
-                connection.ended = ResetError(
-                    f"server {self.name!r} stopped answering and is being replaced",
-                    hint=f"it did not answer a ping within {self._hang:g} s",
-                    provider=self.name,
-                )
-                return connection.ended
-            except WireError as error:
-                if not connection.lost.is_set():
+        self._stir.clear()
+        watch = asyncio.create_task(connection.lost.wait(), name=f"mcp: loss of {self.name}")
+        watch.add_done_callback(lambda _: self._stir.set())
+        try:
+            while not connection.lost.is_set():
+                await self._stir.wait()
+                self._stir.clear()
+                if not connection.lost.is_set() and (error := await self._probe(connection)) is not None:
                     return error
-            else:
-                self._enter(Phase.READY)
+        finally:
+            watch.cancel()
         return connection.wire.error or ResetError(f"server {self.name!r} was closed", provider=self.name)
+
+    async def _probe(self, connection: Connection) -> WireError | None:
+        """Ping a server that was silent; the reason to give it up where it does not answer."""
+        self._enter(Phase.DEGRADED)
+        try:
+            async with asyncio.timeout(self._hang):
+                await connection.ping()
+        except TimeoutError:
+            connection.ended = ResetError(
+                f"server {self.name!r} stopped answering and is being replaced",
+                hint=f"it did not answer a ping within {self._hang:g} s",
+                provider=self.name,
+            )
+            return connection.ended
+        except WireError as error:
+            return None if connection.lost.is_set() else error
+        self._enter(Phase.READY)
+        return None
 
     def _note(self, error: BaseException) -> None:
         if not isinstance(error, GleitzeitError):
@@ -192,14 +210,3 @@ class Supervisor:
             error = ServerFaultError(what, provider=self.name, sent=False)
         self.error = error
         self._logger.warning("MCP server %r is down: %s", self.name, error.message)
-
-
-async def _first(*events: asyncio.Event) -> asyncio.Event:
-    """The first of `events` that is set, earlier ones before later ones."""
-    tasks = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-    return next(event for event in events if event.is_set())

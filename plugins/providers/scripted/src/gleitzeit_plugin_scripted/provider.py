@@ -50,7 +50,8 @@ class Scripted(Provider):
     Config: ClassVar = ScriptedConfig
     #: For the manifest: the models of an instance without a script of its own.
     manifest: ClassVar[Mapping[str, Any]] = {
-        "models": [describe(name, model) for name, model in builtin().items()]
+        "models": [describe(name, model) for name, model in builtin().items()],
+        "models_unless": ["script", "answers"],
     }
 
     def __init__(self, config: ScriptedConfig, context: Context) -> None:

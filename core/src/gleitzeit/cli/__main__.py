@@ -1,0 +1,10 @@
+"""Runs the command as `python -m gleitzeit.cli`."""
+
+import sys
+
+from gleitzeit.cli import main
+
+__all__: list[str] = []
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,261 @@
+"""`gleitzeit plugins`, `models` and `tools`: what is known without asking, or with --live."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final
+
+from gleitzeit import listing
+from gleitzeit.cli.failures import explain
+from gleitzeit.cli.output import Output
+from gleitzeit.cli.settings import read
+from gleitzeit.cli.table import Column
+
+if TYPE_CHECKING:
+    from gleitzeit.catalogue import Offer, Thing
+    from gleitzeit.host import Host, InstanceHealth
+
+__all__ = ["models", "plugins", "tools"]
+
+_STATES: Final = {
+    "active": "green",
+    "degraded": "yellow",
+    "disabled": "dim",
+    "failed": "red",
+    "incompatible": "red",
+    "invalid": "red",
+    "missing": "red",
+}
+_PLUGINS: Final = (
+    Column("INSTANCE", weight=9),
+    Column("PLUGIN", weight=8),
+    Column("KIND", weight=5),
+    Column("STATE", weight=7),
+    Column("SANDBOX", weight=6),
+    Column("DISTRIBUTION", weight=3),
+    Column("VERSION", weight=4),
+    Column("ABOUT", weight=1),
+)
+_MODELS: Final = (
+    Column("MODEL", weight=9),
+    Column("OPERATIONS", weight=4),
+    Column("CAPABILITIES", weight=5),
+    Column("CONTEXT", weight=3, right=True),
+    Column("FROM", weight=6),
+    Column("ABOUT", weight=1),
+)
+_TOOLS: Final = (Column("TOOL", weight=9), Column("SANDBOX", weight=5), Column("ABOUT", weight=1))
+
+
+def plugins(options: Namespace, output: Output) -> int:
+    """`gleitzeit plugins`"""
+    config, index = read(options, output)
+    rows = listing.plugins(index, config)
+    if options.live:
+        rows = _alive(rows, _ask(options, output, _health))
+    if output.json:
+        output.document({"plugins": [asdict(row) for row in rows]})
+    elif not rows:
+        output.note("no plugin is installed; try: pip install gleitzeit-plugin-scripted")
+    else:
+        cells = [
+            (
+                row.instance,
+                row.plugin,
+                row.kind,
+                row.state,
+                row.sandbox,
+                row.distribution,
+                row.version,
+                row.reason or row.summary,
+            )
+            for row in rows
+        ]
+        output.table(_PLUGINS, cells, style=_plugin_style)
+    return 0
+
+
+def models(options: Namespace, output: Output) -> int:
+    """`gleitzeit models`"""
+    errors: dict[str, Any] = {}
+    config, index = read(options, output)
+    rows = listing.models(index, config, options.capability)
+    if options.live:
+        names = [row for row in rows if not row.instance]
+        rows = [*names, *_live_models(options, output, errors)]
+    else:
+        errors = _unusable(listing.plugins(index, config), output)
+    if options.names:
+        _names(output, [row.name for row in rows])
+    elif output.json:
+        output.document({"models": [asdict(row) for row in rows], "errors": errors})
+    elif not rows:
+        what = f"with capability {options.capability!r} " if options.capability else ""
+        output.note(f"no model {what}is known" + ("" if options.live else "; --live asks the providers"))
+    else:
+        cells = [
+            (
+                row.name,
+                " ".join(row.operations),
+                " ".join(row.capabilities),
+                str(row.context_tokens or ""),
+                row.source,
+                row.note,
+            )
+            for row in rows
+        ]
+        output.table(_MODELS, cells)
+    return 0
+
+
+def tools(options: Namespace, output: Output) -> int:
+    """`gleitzeit tools`"""
+    schemas: dict[str, Any] = {}
+    errors: dict[str, Any] = {}
+    if options.live:
+        rows, schemas = _live_tools(options, output, errors)
+    else:
+        config, index = read(options, output)
+        rows = listing.tools(index, config, options.pattern)
+        errors = _unusable(listing.plugins(index, config), output)
+    if options.names:
+        _names(output, [row.name for row in rows])
+    elif output.json:
+        shown = [{**asdict(row), **schemas.get(row.name, {})} for row in rows]
+        output.document({"tools": shown, "errors": errors})
+    elif not rows:
+        output.note(f"no tool {f'like {options.pattern!r} ' if options.pattern else ''}is known")
+    else:
+        cells = [(row.name, row.sandbox, row.note or row.description) for row in rows]
+        output.table(_TOOLS, cells, style=_sandbox_style)
+    return 0
+
+
+def _unusable(rows: Iterable[listing.PluginRow], output: Output) -> dict[str, Any]:
+    """The configured providers that cannot be asked, told on standard error as well."""
+    errors = {}
+    for row in rows:
+        if row.instance and row.kind == "provider" and row.state not in ("discovered", "disabled"):
+            output.note(f"{row.instance} is {row.state}: {row.reason}", "red")
+            errors[row.instance] = {"message": row.reason}
+    return errors
+
+
+def _alive(rows: Iterable[listing.PluginRow], healths: Sequence[InstanceHealth]) -> list[listing.PluginRow]:
+    """The static rows with what the host says of their instances."""
+    from dataclasses import replace
+
+    known = {(each.kind, each.name): each for each in healths}
+    found = []
+    for row in rows:
+        each = known.get((row.kind, row.instance))
+        if each is not None:
+            bad = each.state.value != "active" or each.health.status in ("error", "degraded")
+            row = replace(
+                row,
+                state=each.state.value,
+                sandbox=each.sandbox or row.sandbox,
+                reason=each.health.detail if bad else "",
+            )
+        found.append(row)
+    return found
+
+
+def _live_models(options: Namespace, output: Output, errors: dict[str, Any]) -> list[listing.ModelRow]:
+    rows: list[listing.ModelRow] = []
+    for plugin, offer in _offers(options, output, "models", errors):
+        source = "live" if offer.error is None else "last known" if offer.stale else "static"
+        rows += [
+            listing.ModelRow(
+                f"{offer.instance}/{model.name}",
+                instance=offer.instance,
+                plugin=plugin,
+                operations=tuple(sorted(model.operations)),
+                capabilities=tuple(sorted(model.capabilities)),
+                context_tokens=model.context_tokens,
+                source=source,
+                note=model.description,
+            )
+            for model in offer.items
+            if options.capability is None or options.capability in model.capabilities
+        ]
+    return rows
+
+
+def _live_tools(
+    options: Namespace, output: Output, errors: dict[str, Any]
+) -> tuple[list[listing.ToolRow], dict[str, Any]]:
+    from gleitzeit.wire.codec import to_json
+
+    rows, schemas = [], {}
+    boxes: dict[str, str] = {}
+    for plugin, offer in _offers(options, output, "tools", errors, boxes):
+        for tool in offer.items:
+            name = f"{offer.instance}/{tool.name}"
+            if options.pattern is None or any(
+                fnmatchcase(each, options.pattern) for each in (name, tool.name)
+            ):
+                sandbox = boxes.get(offer.instance, "")
+                rows.append(
+                    listing.ToolRow(
+                        name,
+                        instance=offer.instance,
+                        plugin=plugin,
+                        sandbox=sandbox,
+                        description=tool.description,
+                    )
+                )
+                schemas[name] = {"tool": to_json(tool)}
+    return rows, schemas
+
+
+def _offers(
+    options: Namespace,
+    output: Output,
+    thing: Thing,
+    errors: dict[str, Any],
+    boxes: dict[str, str] | None = None,
+) -> list[tuple[str, Offer]]:
+    """(plugin, offer) of every provider; those that failed are told on standard error, and in `errors`."""
+
+    async def ask(host: Host) -> tuple[list[Offer], list[InstanceHealth]]:
+        return await host.offers(thing), await host.health()
+
+    offers, healths = _ask(options, output, ask)
+    plugin = {each.name: each.plugin for each in healths if each.kind == "provider"}
+    if boxes is not None:
+        boxes.update({each.name: each.sandbox or "" for each in healths if each.kind == "provider"})
+    for offer in offers:
+        if offer.error is not None:
+            output.note(f"{offer.instance}: {offer.error}", "red")
+            errors[offer.instance] = explain(offer.error)
+    return [(plugin.get(offer.instance, ""), offer) for offer in offers]
+
+
+async def _health(host: Host) -> list[InstanceHealth]:
+    return await host.health(deep=True)
+
+
+def _ask(options: Namespace, output: Output, work: Any) -> Any:
+    from gleitzeit.cli.run import with_host  # the host, and with it asyncio: not for static listings
+
+    return with_host(options, output, work)
+
+
+def _names(output: Output, names: Iterable[str]) -> None:
+    text = "\n".join(name for name in names if not name.endswith("/…"))
+    if text:
+        output.text(text)
+
+
+def _plugin_style(title: str, text: str) -> str | None:
+    if title == "SANDBOX":
+        return "yellow" if text == "none" else None
+    return _STATES.get(text) if title == "STATE" else None
+
+
+def _sandbox_style(title: str, text: str) -> str | None:
+    return _plugin_style(title, text) if title == "SANDBOX" else None

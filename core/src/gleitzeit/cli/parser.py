@@ -1,0 +1,290 @@
+"""The commands and options: one argparse tree, from which help and completion are made."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+from gleitzeit.errors import UsageError
+from gleitzeit.near import did_you_mean
+
+__all__ = ["OPERATIONS", "SHELLS", "build", "commands", "parse"]
+
+SHELLS: Final = ("bash", "zsh", "fish")
+#: The kinds of `gleitzeit.values.Operation`, which is not imported for a listing; a test holds them equal.
+OPERATIONS: Final = (
+    "chat",
+    "classification",
+    "completion",
+    "embedding",
+    "get_prompt",
+    "invoke",
+    "read_resource",
+    "tool_call",
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises instead of leaving the interpreter."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message[:1].lower() + message[1:], hint=f"see `{self.prog} --help`")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = ", ".join(map(str, action.choices))
+            what = (
+                "command" if isinstance(action, argparse._SubParsersAction) else action.metavar or action.dest
+            )
+            hint = did_you_mean(str(value), map(str, action.choices), f"one of: {known}")
+            raise UsageError(f"unknown {what} {value!r}", hint=hint)
+
+
+def build() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = _Parser(
+        prog="gleitzeit",
+        description="One interface to every language model and tool; everything else is a plugin.",
+        epilog="Exit codes and everything else: docs/reference/cli.md",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and leave")
+    _common(parser, root=True)
+    add = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", parser_class=_Parser
+    ).add_parser
+    _listings(add)
+    _chat(_leaf(add, "chat", "talk to a model, with tools if wanted", "chat:run"))
+    _call(_leaf(add, "call", "send any operation, written in JSON", "call:run"))
+    _tool(_leaf(add, "tool", "run a tool", "tool:run"))
+    health = _leaf(add, "health", "how every instance fares", "health:run")
+    health.add_argument("--deep", action="store_true", help="start what is not running yet, and ask more")
+    config = _group(add, "config", "the configuration")
+    _leaf(config, "show", "every value and where it comes from, secrets masked", "settings:show")
+    _leaf(
+        config, "schema", "the JSON Schema of gleitzeit.toml, installed plugins included", "settings:schema"
+    )
+    plugin = _group(add, "plugin", "for authors of plugins")
+    _manifest(_leaf(plugin, "manifest", "the data file that says what a plugin is", "manifest:run"))
+    completion = _leaf(
+        add, "completion", "a script that completes commands, options and models", "completion:run"
+    )
+    completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=f"one of {', '.join(SHELLS)}")
+    return parser
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options in `arguments` (default: of this process); raises `UsageError`."""
+    parser = build()
+    options, rest = parser.parse_known_args(arguments)
+    if options.command == "tool":  # argparse takes no second helping of `*` after an option
+        options.values += [word for word in rest if not word.startswith("-")]
+        rest = [word for word in rest if word.startswith("-")]
+    if rest:
+        inner = dict(commands(parser)).get(
+            tuple(filter(None, (options.command, getattr(options, "subcommand", None)))), parser
+        )
+        known = [word for action in inner._actions for word in action.option_strings]
+        hint = did_you_mean(rest[0].partition("=")[0], known, f"see `{inner.prog} --help`")
+        raise UsageError(f"unknown argument {rest[0]!r}", hint=hint)
+    if getattr(options, "run", None) is None and not options.version:
+        inner = dict(commands(parser)).get(tuple(filter(None, (options.command,))), parser)
+        names = [path[-1] for path, _ in commands(inner)[1:] if len(path) == 1]
+        raise UsageError("no command given", hint=f"one of {', '.join(names)}; see `{inner.prog} --help`")
+    options.set = [item for depth in range(3) for item in getattr(options, f"set_{depth}", None) or ()]
+    return options
+
+
+def commands(
+    parser: argparse.ArgumentParser, path: tuple[str, ...] = ()
+) -> list[tuple[tuple[str, ...], argparse.ArgumentParser]]:
+    """Every parser under `parser`, itself first, with the words that lead to it."""
+    found = [(path, parser)]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, inner in action.choices.items():
+                found += commands(inner, (*path, name))
+    return found
+
+
+def _leaf(add: Any, name: str, summary: str, run: str) -> argparse.ArgumentParser:
+    """A command that does something: `run` is `module:function` in `gleitzeit.cli`, imported when used."""
+    parser: argparse.ArgumentParser = add(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
+    )
+    _common(parser, root=False)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _group(add: Any, name: str, summary: str) -> Any:
+    parser: argparse.ArgumentParser = add(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
+    )
+    _common(parser, root=False)
+    parser.set_defaults(group=name)
+    return parser.add_subparsers(
+        title="commands", dest="subcommand", metavar="COMMAND", parser_class=_Parser
+    ).add_parser
+
+
+def _common(parser: argparse.ArgumentParser, *, root: bool) -> None:
+    """The options that stand before or after the command; a default of the latter would undo the former."""
+
+    def default(value: object) -> object:
+        return value if root else argparse.SUPPRESS
+
+    group = parser.add_argument_group("options everywhere")
+    group.add_argument(
+        "--config",
+        metavar="FILE",
+        default=default(None),
+        help="read this instead of searching for gleitzeit.toml",
+    )
+    group.add_argument("--profile", metavar="NAME", default=default(None), help="overlay [profiles.NAME]")
+    group.add_argument(
+        "--set",
+        dest=f"set_{parser.prog.count(' ')}",
+        metavar="KEY=VALUE",
+        action="append",
+        default=default(None),
+        help="override a key: section.name.key=value, the value in TOML or as plain text",
+    )
+    group.add_argument(
+        "--mcp", metavar="FILE", default=default(None), help="also use the servers of an mcpServers file"
+    )
+    group.add_argument(
+        "--json", action="store_true", default=default(False), help="print JSON; streams as a line an event"
+    )
+    group.add_argument(
+        "-q", "--quiet", action="store_true", default=default(False), help="print results and errors only"
+    )
+    group.add_argument(
+        "--no-color", action="store_true", default=default(False), help="no colours (also: NO_COLOR)"
+    )
+    group.add_argument(
+        "--debug",
+        action="store_true",
+        default=default(False),
+        help="show the traceback of an error, and the log",
+    )
+
+
+def _listings(add: Any) -> None:
+    plugins = _leaf(add, "plugins", "what is installed and configured", "listings:plugins")
+    plugins.add_argument("--live", action="store_true", help="start everything and show what became of it")
+    models = _leaf(add, "models", "the models that are known without asking", "listings:models")
+    models.add_argument("--live", action="store_true", help="ask every provider")
+    models.add_argument(
+        "--capability", metavar="WORD", help="only models with this capability, such as vision"
+    )
+    models.add_argument("--names", action="store_true", help="print only names, one a line")
+    tools = _leaf(add, "tools", "the tools of the configured servers", "listings:tools")
+    tools.add_argument(
+        "pattern", nargs="?", metavar="PATTERN", help="only tools of this name or pattern, such as 'git/*'"
+    )
+    tools.add_argument("--live", action="store_true", help="ask every provider")
+    tools.add_argument("--names", action="store_true", help="print only names, one a line")
+
+
+def _chat(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "prompt",
+        nargs="?",
+        metavar="PROMPT",
+        help="what to say; - or nothing reads standard input, nothing on a terminal opens a dialogue",
+    )
+    add("-m", "--model", metavar="MODEL", help="model, alias or route (default: what is called `default`)")
+    add("-s", "--system", metavar="TEXT", help="the system prompt")
+    add(
+        "--tool",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="let the model use these tools; may be repeated",
+    )
+    add(
+        "--max-turns",
+        metavar="N",
+        type=int,
+        default=8,
+        help="how often the model may be asked in a turn of yours (default: 8)",
+    )
+    add(
+        "--approve",
+        choices=("ask", "always", "never"),
+        metavar="WHEN",
+        help="may tools run: ask, always, never (default: ask on a terminal, else never)",
+    )
+    add(
+        "--image",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="send a picture, a file or an address; may be repeated",
+    )
+    add("--no-stream", action="store_true", help="print the answer when it is whole")
+    add("--thinking", action="store_true", help="show what the model thinks aloud, on standard error")
+    add("--usage", action="store_true", help="show the tokens used, on standard error")
+    add("--schema", metavar="FILE", help="the answer must satisfy the JSON Schema in this file")
+    add("--temperature", metavar="X", type=float, help="how freely to choose words")
+    add("--top-p", metavar="X", type=float, help="choose among the likeliest words of this share")
+    add("--max-tokens", metavar="N", type=int, help="the longest answer")
+    add("--seed", metavar="N", type=int, help="for answers that can be repeated, where the model allows it")
+    add(
+        "--stop",
+        metavar="TEXT",
+        action="append",
+        default=[],
+        help="end the answer before this text; may be repeated",
+    )
+    add("--reasoning", metavar="EFFORT", help="how hard to think, in the vendor's word, such as low")
+    _request(parser)
+
+
+def _call(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("target", metavar="TARGET", help="model, tool, prompt or instance")
+    add("body", metavar="JSON", help="the operation, or a whole request; - reads standard input")
+    add(
+        "--operation",
+        choices=OPERATIONS,
+        metavar="KIND",
+        help=f"its kind, where the JSON does not say: {', '.join(OPERATIONS)}",
+    )
+    add("--stream", action="store_true", help="print the answer as it comes")
+    add("--idempotency-key", metavar="KEY", help="the same key marks the same call, sent again")
+    _request(parser)
+
+
+def _tool(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("name", metavar="NAME", help="the tool, such as time/get_current_time")
+    add(
+        "values",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="arguments, typed by the tool's schema; key:=JSON as it is, key=@FILE from a file",
+    )
+    add("--arguments", metavar="JSON", help="all arguments as one JSON object; - reads standard input")
+    _request(parser)
+
+
+def _request(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--principal", metavar="NAME", help="on whose behalf, for guards and limits")
+    parser.add_argument(
+        "--private",
+        action="store_true",
+        help="mark it private: never logged, and kept on local targets by a guard",
+    )
+    parser.add_argument("--timeout", metavar="SECONDS", type=float, help="the time for all of it")
+
+
+def _manifest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="a plugin, or a distribution with plugins")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="compare the shipped file with the code")
+    what.add_argument("--write", action="store_true", help="write the file into the plugin's package")
