@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import attrs
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gleitzeit.errors import (
@@ -86,6 +86,31 @@ def test_every_value_comes_back_equal(type: Any, values: st.SearchStrategy[Any],
     assert loads(type, wire) == value
     # What another JSON library makes of it is the same: nothing relies on ours.
     assert from_json(type, json.loads(wire)) == value
+
+
+def test_the_strategies_reach_every_field_of_every_value() -> None:
+    """A field that is added to a value is added to its strategy: what is never made is never tested."""
+    reached: set[tuple[type, str]] = set()
+    seen: set[type] = set()
+
+    def look(value: Any) -> None:
+        if attrs.has(type(value)):
+            seen.add(type(value))
+            for field in attrs.fields(type(value)):
+                item, default = getattr(value, field.name), field.default
+                if item != (default.factory() if hasattr(default, "factory") else default):
+                    reached.add((type(value), field.name))
+                look(item)
+        elif isinstance(value, (tuple, frozenset)):
+            for item in value:
+                look(item)
+
+    # A fixed seed: what is reached today is reached tomorrow.
+    sampled = settings(derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    for type_, values in [*EVERY, (Reply, some.replies(failed_attempts=True))]:
+        settings(sampled, max_examples=400 if type_ is Event else 80)(given(values)(look))()
+    fields = {(cls, field.name) for cls in seen for field in attrs.fields(cls)}
+    assert {(cls.__name__, name) for cls, name in fields - reached} == {("Reply", "raw")}
 
 
 @settings(max_examples=100)

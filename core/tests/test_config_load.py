@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gleitzeit.config import Config, InstanceConfig, Source, load
-from gleitzeit.config.implicit import default
+from gleitzeit.config.implicit import default, needed
 from gleitzeit.discovery import SECTIONS, Entry, Index
 from gleitzeit.errors import ConfigError
 from gleitzeit.manifest import Shipped
@@ -342,9 +342,38 @@ class TestVariablesOfManifests:
     def test_that_are_empty_fill_nothing(self) -> None:
         assert self.load({}, {"OPENAI_API_KEY": ""}).values == {}
 
-    def test_fill_the_instance_that_nobody_configured(self) -> None:
-        from gleitzeit.config import default
+    def test_never_fill_an_instance_that_speaks_to_another_address(self) -> None:
+        data = {"providers": {"openai": {"base_url": "http://127.0.0.1:1/v1"}}}
+        config = load(data=data, environ={"OPENAI_API_KEY": "sk-canary"}, index=self.INDEX)
+        (instance,) = config.instances
+        assert "sk-canary" not in str(instance.values)
 
+    def test_an_installed_provider_that_needs_nothing_has_an_instance(self) -> None:
+        for data in (None, {"host": {"timeout": 5}}):
+            (instance,) = load(data=data, environ={"OPENAI_API_KEY": "sk"}, index=self.INDEX).instances
+            assert (instance.name, instance.implicit, instance.values) == ("openai", True, {"api_key": "sk"})
+
+    def test_a_configured_provider_leaves_no_other_instance_of_its_plugin(self) -> None:
+        data = {"providers": {"work": {"plugin": "openai"}}}
+        assert [i.name for i in load(data=data, environ={}, index=self.INDEX).instances] == ["work"]
+
+    @pytest.mark.parametrize(
+        "schema,words",
+        [
+            ({}, ""),
+            ({"required": ["a", "b"]}, "a, b"),
+            ({"anyOf": [{"required": ["command"]}, {"required": ["url"]}]}, "command or url"),
+            ({"anyOf": [{"required": ["command"]}, {}]}, ""),
+        ],
+    )
+    def test_a_plugin_says_what_it_cannot_start_without(self, schema: Any, words: str) -> None:
+        text = json.dumps({"name": "x", "kind": "provider", "config_schema": schema}).encode()
+        shipped = Shipped("a test", lambda: text, "x", "provider")
+        entry = Entry("x", kind="provider", value="x:X", shipped=shipped)
+        assert needed(entry) == words
+        assert bool(load(environ={}, index=Index((entry,))).instances) is not bool(words)
+
+    def test_fill_the_instance_that_nobody_configured(self) -> None:
         found = default(self.INDEX.find("provider", "openai"), {"OPENAI_API_KEY": "sk"})
         assert (found.name, found.kind, found.plugin, found.values) == (
             "openai",

@@ -84,7 +84,7 @@ def test_every_exit_code_of_an_ending_is_described(text: str) -> None:
 
 def test_every_state_is_described(text: str) -> None:
     rows = re.findall(r"^\| `(\w+)` \|", section(text, "plugins"), re.MULTILINE)
-    assert {row for row in rows} == {state.value for state in State}
+    assert set(rows) == {state.value for state in State}
 
 
 def test_every_command_of_the_dialogue_is_named(text: str) -> None:

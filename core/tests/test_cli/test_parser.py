@@ -48,14 +48,18 @@ def test_what_is_wrong_is_told_with_the_next_step(words: list[str], message: str
 
 @given(st.lists(st.sampled_from(WORDS) | st.text(max_size=8), max_size=6))
 def test_any_words_are_understood_refused_or_answered_with_help(words: list[str]) -> None:
+    hints: list[object] = []
+    ends: list[object] = []
     try:
         options = parse(words)
     except UsageError as error:
-        assert error.hint
+        hints.append(error.hint)
     except SystemExit as end:
-        assert end.code == 0
+        ends.append(end.code)
     else:
         assert options.version or options.run
+    assert all(hints)
+    assert not any(ends)
 
 
 @pytest.mark.parametrize(

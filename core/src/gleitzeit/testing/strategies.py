@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
@@ -343,8 +342,6 @@ def attempts() -> st.SearchStrategy[Attempt]:
 
 def replies(*, failed_attempts: bool = False) -> st.SearchStrategy[Reply]:
     """Answers to any operation; `failed_attempts` adds values that hold errors."""
-    labels = st.builds(Label, names(), score=st.none() | st.floats(0, 1))
-    finite = st.floats(-1, 1, width=32).filter(math.isfinite)
     return st.builds(
         Reply,
         st.lists(parts(), max_size=3),
@@ -353,14 +350,24 @@ def replies(*, failed_attempts: bool = False) -> st.SearchStrategy[Reply]:
         usage=st.none() | usages(),
         model=st.none() | names(),
         id=st.none() | names(),
-        vectors=st.none() | st.lists(st.lists(finite, max_size=3).map(tuple), max_size=2).map(tuple),
-        labels=st.none() | st.lists(st.lists(labels, max_size=2).map(tuple), max_size=2).map(tuple),
+        vectors=_vectors(),
+        labels=_labels(),
         data=json_values(),
         is_error=st.booleans(),
         messages=st.lists(messages(), max_size=1).map(tuple),
         target=st.none() | targets(),
         attempts=st.lists(attempts(), max_size=1).map(tuple) if failed_attempts else st.just(()),
     )
+
+
+def _vectors() -> st.SearchStrategy[tuple[tuple[float, ...], ...] | None]:
+    finite = st.floats(-1, 1, width=32)
+    return st.none() | st.lists(st.lists(finite, max_size=3).map(tuple), max_size=2).map(tuple)
+
+
+def _labels() -> st.SearchStrategy[tuple[tuple[Label, ...], ...] | None]:
+    labels = st.builds(Label, names(), score=st.none() | st.floats(0, 1))
+    return st.none() | st.lists(st.lists(labels, max_size=2).map(tuple), max_size=2).map(tuple)
 
 
 def events() -> st.SearchStrategy[Event]:
@@ -384,6 +391,8 @@ def events() -> st.SearchStrategy[Event]:
             model=maybe,
             data=json_values(),
             is_error=st.booleans(),
+            vectors=_vectors(),
+            labels=_labels(),
         ),
     )
 
