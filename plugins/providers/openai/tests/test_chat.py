@@ -51,7 +51,6 @@ async def test_a_whole_answer(provider: OpenAI) -> None:
 
 
 @pytest.mark.feature("S001-04")
-@pytest.mark.feature("S001-08")
 async def test_a_stream_arrives_piece_by_piece_and_ends_with_a_reason(
     provider: OpenAI, server: OpenAIServer
 ) -> None:
@@ -78,7 +77,6 @@ async def test_thinking_is_kept_apart_from_text(provider: OpenAI, stream: bool) 
     assert (reply.thinking, reply.text) == ("A scripted thought about: life", "Scripted: 42.")
 
 
-@pytest.mark.feature("S004-05")
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_tool_round_trip(provider: OpenAI, server: OpenAIServer, stream: bool) -> None:
     chat = Chat('use {"city": "Paris"}', tools=(WEATHER,))
@@ -92,7 +90,6 @@ async def test_a_tool_round_trip(provider: OpenAI, server: OpenAIServer, stream:
     assert server.requests[1].json["tools"][0]["function"]["name"] == "weather__now"
 
 
-@pytest.mark.feature("S004-05")
 @pytest.mark.parametrize("stream", [False, True])
 async def test_parallel_calls_keep_their_order_and_ids(
     provider: OpenAI, server: OpenAIServer, stream: bool
@@ -115,7 +112,6 @@ async def test_the_model_of_the_reply_is_the_one_that_the_server_names(play: Pla
     assert (await play(body=body)).model == "another-model"
 
 
-@pytest.mark.feature("S002-12")
 @pytest.mark.parametrize("api", ["chat", "completions"])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_completion_takes_either_road(
@@ -197,10 +193,10 @@ async def test_gzip_is_decoded_as_it_arrives(provider: OpenAI, server: OpenAISer
 
 async def test_a_stream_is_read_no_faster_than_its_reader(provider: OpenAI, server: OpenAIServer) -> None:
     """Backpressure: the server stays stuck in its writes while nobody reads."""
-    server.answers.append(Answer("word " * 400_000))
+    server.answers.append(Answer(f"{'x' * 40_000} " * 500))
     stream = await provider.call(Chat("x").to("scripted-echo", stream=True))
     assert isinstance(stream, Stream)
-    for _ in range(100):
+    for _ in range(5):
         await anext(stream)
     assert not server.requests[0].done.is_set()
     await stream.aclose()

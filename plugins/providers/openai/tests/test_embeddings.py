@@ -24,7 +24,6 @@ async def embed(provider: OpenAI, *inputs: str, **fields: Any) -> Reply:
     return reply
 
 
-@pytest.mark.feature("S002-12")
 async def test_base64_and_numbers_give_the_same_vectors(make: Make, server: OpenAIServer) -> None:
     numbers = await embed(make(embedding_format="float"), "a", "b")
     packed = await embed(make(embedding_format="base64"), "a", "b")

@@ -152,7 +152,6 @@ async def test_text_calls_usage_and_finish_are_the_sdks(
     assert found == expected
 
 
-@pytest.mark.feature("S004-03")
 @pytest.mark.parametrize("size", range(1, 8))
 @pytest.mark.parametrize("gzip", [False, True])
 async def test_pieces_of_any_size_with_crlf_change_nothing(

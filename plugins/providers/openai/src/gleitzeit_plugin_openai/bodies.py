@@ -79,9 +79,10 @@ def _tool(tool: Tool, names: WireNames) -> dict[str, Any]:
     schema = tool.input_schema
     if schema.get("type") == "object" and "properties" not in schema:
         schema = {**schema, "properties": {}}  # an object without them is refused
-    function: dict[str, Any] = {"name": names.encode(tool.name), "parameters": schema}
+    function: dict[str, Any] = {"name": names.encode(tool.name)}
     if tool.description:
         function["description"] = tool.description
+    function["parameters"] = schema  # last, as in the vendor's examples: templates write keys in this order
     return {"type": "function", "function": function}
 
 

@@ -10,7 +10,6 @@ import msgspec
 
 from gleitzeit.errors import GleitzeitError, MalformedAnswerError, TruncatedStreamError
 from gleitzeit.values import Event
-from gleitzeit.wire.scrub import scrub
 from gleitzeit.wire.sse import EVENT_LIMIT, ServerEvent, SSEDecoder
 from gleitzeit_plugin_openai.reader import AnswerReader
 from gleitzeit_plugin_openai.shapes import Answer, decode, decode_loosely
@@ -107,7 +106,7 @@ class ChatParser:
         except (msgspec.MsgspecError, UnicodeDecodeError):
             if not data.strip():
                 return  # a sign of life
-            answer = _loosely(data, self._reader, event.event)
+            answer = _loosely(data, self._reader, self._error, event.event)
         if event.event == "error" or answer.is_error:
             raise self._error(data)
         self._reader.read(answer, events)
@@ -126,7 +125,7 @@ def read_whole(
     try:
         answer = decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        answer = _loosely(body, reader)
+        answer = _loosely(body, reader, error)
     if answer.is_error:
         raise error(body)
     if not answer.choices:
@@ -138,14 +137,17 @@ def read_whole(
     reader.close(events)
 
 
-def _loosely(data: bytes, reader: AnswerReader, event: str = "message") -> Answer:
+def _loosely(
+    data: bytes, reader: AnswerReader, error: Callable[[object], GleitzeitError], event: str = "message"
+) -> Answer:
     reader.loose = True
     try:
         return decode_loosely(data)
     except ValueError:
         pass
-    text = scrub(data.decode("utf-8", "replace")) if _tells(data, event) else f"{len(data)} bytes"
-    raise MalformedAnswerError(f"the answer is not the JSON of a completion: {text}", body=data, sent=True)
+    # Quoted as errors are quoted: bounded, and without keys.
+    told = error(data).message if _tells(data, event) else f"{len(data)} bytes of content"
+    raise MalformedAnswerError(f"the answer is not the JSON of a completion: {told}", body=data, sent=True)
 
 
 def _tells(data: bytes, event: str) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 
 from gleitzeit.errors import GleitzeitError, MalformedAnswerError
 
-__all__ = ["VectorAnswer", "read_vectors"]
+__all__ = ["Vector", "VectorAnswer", "read_vectors"]
 
 Vector: TypeAlias = tuple[float, ...]
 
