@@ -121,6 +121,13 @@ class Desk(Provider):
         elif word == "break":
             yield TextDelta("half an ans")
             raise OverloadedError("it broke")
+        elif word == "warn":
+            try:
+                raise ValueError("a slip")
+            except ValueError:
+                self.context.logger.warning("it is %s", "odd", exc_info=True)
+            self.context.logger.debug("a detail")
+            yield Finished("stop")
         elif word == "bug":
             raise ValueError("a slip")
         elif word == "control":

@@ -145,6 +145,17 @@ def test_debug_shows_the_traceback_as_well(run: Run) -> None:
     assert "gleitzeit_plugin_desk" in result.err
 
 
+def test_warning_of_a_plugin_is_a_note_without_a_traceback(run: Run) -> None:
+    assert run("chat", *ECHO, "warn").err == "note: gleitzeit.provider.desk: it is odd\n"
+    assert run("chat", *ECHO, "warn", "-q").err == ""
+
+
+def test_debug_shows_the_log(run: Run) -> None:
+    err = run("chat", *ECHO, "warn", "--debug").err
+    assert "DEBUG gleitzeit.provider.desk: a detail" in err
+    assert "ValueError: a slip" in err
+
+
 def test_targets_that_failed_before_are_told(desk: Any, run: Run) -> None:
     desk.config('[providers.one]\nplugin = "desk"\n[routes.best]\ntargets = ["one/echo", "gone/x"]\n')
     result = run("chat", "-m", "best", "overloaded")

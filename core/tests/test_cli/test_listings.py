@@ -256,7 +256,15 @@ def test_listings_import_no_plugin_and_nothing_heavy(site: Any, words: list[str]
     for number in range(50):
         site.plugin(f"x{number}", summary="One of many.", models=["a", "b"], hooks=["call", "provide_tools"])
     site.config(
-        '[providers.one]\nplugin = "x1"\n[servers.clock]\ncommand = "clock"\n[aliases]\nfast = "one/a"\n'
+        """
+        [providers.one]
+        plugin = "x1"
+        models = ["a", { name = "b", capabilities = ["vision"] }]
+        [servers.clock]
+        command = "clock"
+        [aliases]
+        fast = "one/a"
+        """
     )
     code = (
         f"import sys, json; from gleitzeit.cli import main; main({words!r});"

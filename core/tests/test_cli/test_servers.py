@@ -37,7 +37,6 @@ def test_tools_of_a_server_are_known_when_it_was_asked(process: Process) -> None
     ]
 
 
-@pytest.mark.feature("S003-09")
 def test_tool_of_a_server_is_run_with_typed_arguments(process: Process) -> None:
     words = ["source_timezone=UTC", "time=12:00", "target_timezone=Asia/Tokyo"]
     done = process("tool", "time/convert_time", *words)

@@ -38,7 +38,7 @@ def test_signal_closes_upstream_and_host_and_says_so_by_the_exit_code(
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == code
-    assert err.split("\n") == ["upstream closed", "desk closed", "", ""]
+    assert err.split("\n") == ["upstream closed", "desk closed", ""]
 
 
 def test_signal_ends_a_command_with_json_output_as_well(desk: Any, command: Command) -> None:
@@ -97,3 +97,13 @@ def test_fault_of_our_own_is_told_in_a_sentence(
     assert "--debug" in result.err
     assert "Traceback" in run("plugins", "--debug").err
     assert json.loads(run("plugins", "--json").err)["error"]["code"] == "error"
+
+
+@pytest.mark.parametrize("closed", ["1", "2"], ids=["output", "error"])
+def test_stream_that_is_closed_from_the_start_is_no_fault(desk: Any, command: Command, closed: str) -> None:
+    options = command("chat", "-m", "desk/echo", "hello")
+    options["args"] = ["sh", "-c", f'exec "$@" {closed}>&-', "sh", *options["args"]]
+    done = subprocess.run(
+        **options, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n" if closed == "2" else "", "")

@@ -14,7 +14,13 @@ cells = st.text(max_size=30)
 tables = st.integers(1, 5).flatmap(
     lambda count: st.tuples(
         st.lists(
-            st.builds(Column, st.text("ABC", min_size=1, max_size=9), st.integers(0, 9), st.booleans()),
+            st.builds(
+                Column,
+                st.text("ABC", min_size=1, max_size=9),
+                st.integers(0, 9),
+                st.booleans(),
+                st.integers(1, 30),
+            ),
             min_size=count,
             max_size=count,
         ),
@@ -70,6 +76,13 @@ def test_least_important_column_is_cut_first() -> None:
     columns = [Column("NAME", 9), Column("ABOUT", 1), Column("STATE", 5)]
     _, row = layout(columns, [("a" * 20, "b" * 20, "c" * 20)], 60)
     assert [cell.strip() for cell in row] == ["a" * 20, "b" * 15 + "…", "c" * 20]
+
+
+def test_column_that_would_tell_nothing_is_left_out() -> None:
+    columns = [Column("NAME", 9), Column("ABOUT", 1, least=12), Column("STATE", 5)]
+    heading, row = layout(columns, [("a" * 20, "b" * 20, "c" * 8)], 31)
+    assert [cell.strip() for cell in heading] == ["NAME", "STATE"]
+    assert [cell.strip() for cell in row] == ["a" * 20, "c" * 8]
 
 
 def test_wide_characters_take_two_cells() -> None:

@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OutputClosedError:
         return BROKEN_PIPE
     except KeyboardInterrupt as interrupt:
-        output.say("")
+        if output.talks:
+            output.say("")
         return int(interrupt.args[0]) if interrupt.args else INTERRUPTED
     except Exception as error:  # noqa: BLE001  # a person is told in a sentence; --debug shows the rest
         return tell(error, output)

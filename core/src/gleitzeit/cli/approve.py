@@ -53,7 +53,7 @@ class Asking:
 
 
 async def read_line() -> str:
-    """The next line from the terminal; empty at its end. Unlike a thread that reads it can be cancelled."""
+    """The next line from the terminal; empty at its end. Can be cancelled, except on Windows."""
     loop = asyncio.get_running_loop()
     line: asyncio.Future[str] = loop.create_future()
 
@@ -61,7 +61,10 @@ async def read_line() -> str:
         if not line.done():
             line.set_result(sys.stdin.readline())
 
-    loop.add_reader(sys.stdin, ready)
+    try:
+        loop.add_reader(sys.stdin, ready)
+    except NotImplementedError:  # Windows
+        return await asyncio.to_thread(sys.stdin.readline)
     try:
         return await line
     finally:

@@ -10,6 +10,7 @@ from gleitzeit.blocking import BlockingHost
 from gleitzeit.cli.approve import approval
 from gleitzeit.cli.chat import default_model, image, request, system, turn
 from gleitzeit.cli.failures import tell
+from gleitzeit.cli.logs import logs
 from gleitzeit.cli.output import Output
 from gleitzeit.cli.render import Renderer
 from gleitzeit.cli.run import StoppedError, stoppable
@@ -49,7 +50,7 @@ def dialogue(options: Namespace, output: Output) -> int:
     model = options.model or default_model(config)
     with suppress(ImportError):  # line editing and history, where Python has them
         import readline  # noqa: F401
-    with stoppable(), _Host(config, index=index) as host:
+    with logs(output), stoppable(), _Host(config, index=index) as host:
         approve = approval(options.approve, output) if options.tool else None
         talk = Dialogue(options, output, model)
         output.note(f"talking to {model}; /help lists commands, Ctrl-D ends")

@@ -18,14 +18,14 @@ __all__ = ["STYLES", "run"]
 
 STYLES = {"ok": "green", "degraded": "yellow", "error": "red"}
 _COLUMNS = (
-    Column("INSTANCE", weight=9),
-    Column("KIND", weight=2),
-    Column("PLUGIN", weight=3),
-    Column("STATE", weight=7),
-    Column("HEALTH", weight=8),
-    Column("LATENCY", weight=4, right=True),
-    Column("SANDBOX", weight=6),
-    Column("DETAIL", weight=1),
+    Column("INSTANCE", 9),
+    Column("KIND", 2, least=9),
+    Column("PLUGIN", 3),
+    Column("STATE", 7, least=12),
+    Column("HEALTH", 8),
+    Column("LATENCY", 4, right=True),
+    Column("SANDBOX", 10),
+    Column("DETAIL", 5, least=24),
 )
 
 

@@ -30,24 +30,24 @@ _STATES: Final = {
     "missing": "red",
 }
 _PLUGINS: Final = (
-    Column("INSTANCE", weight=9),
-    Column("PLUGIN", weight=8),
-    Column("KIND", weight=5),
-    Column("STATE", weight=7),
-    Column("SANDBOX", weight=6),
-    Column("DISTRIBUTION", weight=3),
-    Column("VERSION", weight=4),
-    Column("ABOUT", weight=1),
+    Column("INSTANCE", 9),
+    Column("PLUGIN", 8),
+    Column("KIND", 5),
+    Column("STATE", 7, least=12),
+    Column("SANDBOX", 10),
+    Column("DISTRIBUTION", 1, least=22),
+    Column("VERSION", 2),
+    Column("ABOUT", 4, least=24),
 )
 _MODELS: Final = (
-    Column("MODEL", weight=9),
-    Column("OPERATIONS", weight=4),
-    Column("CAPABILITIES", weight=5),
-    Column("CONTEXT", weight=3, right=True),
-    Column("FROM", weight=6),
-    Column("ABOUT", weight=1),
+    Column("MODEL", 9, least=24),
+    Column("OPERATIONS", 4, least=10),
+    Column("CAPABILITIES", 5, least=10),
+    Column("CONTEXT", 1, right=True),
+    Column("FROM", 2),
+    Column("ABOUT", 3, least=22),
 )
-_TOOLS: Final = (Column("TOOL", weight=9), Column("SANDBOX", weight=5), Column("ABOUT", weight=1))
+_TOOLS: Final = (Column("TOOL", 9, least=24), Column("SANDBOX", 10), Column("ABOUT", 1, least=22))
 
 
 def plugins(options: Namespace, output: Output) -> int:

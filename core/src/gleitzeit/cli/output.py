@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from typing import IO, TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class Output:
         self.json = json
         self.quiet = quiet
         self.debug = debug
-        self._out: IO[str] = sys.stdout
-        self._err: IO[str] = sys.stderr
+        self._out: IO[str] = sys.stdout if sys.stdout is not None else StringIO()  # None where it is closed
+        self._err: IO[str] = sys.stderr if sys.stderr is not None else StringIO()
         for stream in (self._out, self._err):
             if isinstance(stream, TextIOWrapper):  # not so for the replacements of others
                 stream.reconfigure(errors="backslashreplace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 from gleitzeit.errors import UsageError
@@ -280,7 +281,16 @@ def _request(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="mark it private: never logged, and kept on local targets by a guard",
     )
-    parser.add_argument("--timeout", metavar="SECONDS", type=float, help="the time for all of it")
+    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="the time for all of it")
+
+
+def _seconds(text: str) -> float:
+    seconds = None
+    with suppress(ValueError):
+        seconds = float(text)
+    if seconds is None or not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is no time that a call may take")
+    return seconds
 
 
 def _manifest(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gleitzeit.cli.failures import HANGUP, TERMINATED
+from gleitzeit.cli.logs import logs
 from gleitzeit.cli.settings import read
 from gleitzeit.host import Host
 
@@ -55,7 +56,8 @@ def with_host(options: Namespace, output: Output, work: Callable[[Host], Corouti
         async with Host(config, index=index) as host:
             return await work(host)
 
-    return run(main())
+    with logs(output):
+        return run(main())
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -70,7 +70,7 @@ def show(options: Namespace, output: Output) -> int:
             value = shown[name]
             output.note(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
     rows = [(key, _written(item["value"]), item["source"]) for key, item in _items(shown, ())]
-    columns = (Column("KEY", weight=9), Column("VALUE", weight=5), Column("FROM", weight=3))
+    columns = (Column("KEY", 9, least=24), Column("VALUE", 5, least=12), Column("FROM", 3, least=12))
     output.table(columns, rows, style=lambda title, text: "dim" if title == "FROM" else None)
     return 0
 

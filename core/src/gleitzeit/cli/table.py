@@ -8,16 +8,18 @@ from typing import Final, NamedTuple
 __all__ = ["Column", "clean", "cut", "layout", "width"]
 
 GAP: Final = 2
-#: Columns are cut to this first, all of them, before any is cut further.
-LEAST: Final = 8
 
 
 class Column(NamedTuple):
-    """A column; the one of least `weight` is cut first where a table is too wide."""
+    """A column. Where a table is too wide, the one of least `weight` is cut first, and left out first.
+
+    Cut to less than `least` cells it would tell nothing.
+    """
 
     title: str
     weight: int = 5
     right: bool = False
+    least: int = 8
 
 
 def clean(text: str) -> str:
@@ -62,25 +64,28 @@ def layout(
     Columns without any text are left out.
     """
     body = [[clean(text) for text in row] for row in rows]
-    kept = [at for at in range(len(columns)) if any(row[at] for row in body)]
-    shown = [columns[at] for at in kept]
-    body = [[column.title for column in shown], *([row[at] for at in kept] for row in body)]
-    widths = [max(width(row[at]) for row in body) for at in range(len(shown))]
+    shown = [at for at in range(len(columns)) if any(row[at] for row in body)]
+    body.insert(0, [column.title for column in columns])
+    widths = {at: max(width(row[at]) for row in body) for at in shown}
     if cells is not None:
-        _shrink(widths, [column.weight for column in shown], cells)
-    return [
-        [_fit(text, widths[at], shown[at], at == len(shown) - 1, mark) for at, text in enumerate(row)]
-        for row in body
-    ]
+        _shrink(widths, columns, cells)
+    shown = list(widths)
+    return [[_fit(row[at], widths[at], columns[at], at == shown[-1], mark) for at in shown] for row in body]
 
 
-def _shrink(widths: list[int], weights: list[int], cells: int) -> None:
-    excess = sum(widths) + GAP * (len(widths) - 1) - cells
-    for least in (LEAST, 1):
-        for at in sorted(range(len(widths)), key=lambda at: weights[at]):
-            taken = max(0, min(excess, widths[at] - least))
-            widths[at] -= taken
-            excess -= taken
+def _shrink(widths: dict[int, int], columns: Sequence[Column], cells: int) -> None:
+    """Cut and leave out columns until the rest fits."""
+    order = sorted(widths, key=lambda at: (columns[at].weight, -at))
+    while sum(min(widths[at], columns[at].least) for at in widths) + GAP * (len(widths) - 1) > cells:
+        if len(widths) == 1:
+            break
+        del widths[order.pop(0)]
+    excess = sum(widths.values()) + GAP * (len(widths) - 1) - cells
+    for at in order:
+        least = columns[at].least if len(widths) > 1 else 1
+        taken = max(0, min(excess, widths[at] - least))
+        widths[at] -= taken
+        excess -= taken
 
 
 def _fit(text: str, cells: int, column: Column, last: bool, mark: str) -> str:

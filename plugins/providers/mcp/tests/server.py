@@ -1,8 +1,10 @@
 """An MCP server in plain Python that misbehaves on demand; run as a script with its options as JSON.
 
 Options: `era` (legacy, modern or both), `unknown` (what an old one does with a greeting it does not
-know: error, silent or exit), `start` (exit or hang), `banner`, `pages` (a number, or "circle"),
-`tools` (more tools), `log` (a file that gets every message it hears, one JSON a line).
+know: error, silent or exit), `greeting` (exit: the modern one ends it), `ignores` (methods that it
+never answers), `start` (exit or hang), `delay` (seconds before it reads), `banner`, `pages` (a number,
+or "circle"), `tools` (more tools), `answers` (what those say), `echoes` (`chat` is a model that repeats),
+`log` (a file that gets every message it hears, one JSON a line).
 """
 
 import base64
@@ -258,6 +260,8 @@ def hear(message: dict[str, Any]) -> None:
                 "message"
             )
             answer(waiting.pop(id), text(str(said)))
+    elif method == "server/discover" and OPTIONS.get("greeting") == "exit":
+        os._exit(1)
     elif method == "server/discover" and ERA != "legacy":
         modern = True
         answer(
@@ -276,6 +280,8 @@ def hear(message: dict[str, Any]) -> None:
         info = {"name": "scripted", "version": "1"}
         version = OPTIONS.get("version", "2024-11-05")
         answer(id, {"protocolVersion": version, "capabilities": CAPABILITIES, "serverInfo": info})
+    elif method in OPTIONS.get("ignores", ()):
+        pass
     elif method == "ping" and not modern:
         answer(id, {})
     elif method == "tools/list":

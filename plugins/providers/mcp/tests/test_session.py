@@ -75,6 +75,13 @@ async def test_a_server_that_became_modern_is_found_out(start: Start, config: Ca
     assert module._eras[provider._where] == "modern"
 
 
+async def test_a_server_that_ends_at_either_greeting_is_not_started_in_a_rush(start: Start) -> None:
+    async with start({"era": "modern", "greeting": "exit"}) as provider:
+        with pytest.raises(CannotConnectError, match="either greeting"):
+            await provider.reply(echo())
+        assert provider._supervisor.failures == 1
+
+
 @pytest.mark.parametrize("mode,era", [("modern", "legacy"), ("legacy", "modern")])
 async def test_a_fixed_era_that_the_server_lacks_is_a_clear_error(start: Start, mode: str, era: str) -> None:
     async with start({"era": era}, mode=mode) as provider:
@@ -200,7 +207,7 @@ async def test_a_missing_sandbox_starts_nothing(start: Start, tmp_path: Path) ->
 
 async def test_a_missing_transport_is_a_clear_error(start: Start) -> None:
     async with start(transport="carrier-pigeon") as provider:
-        with pytest.raises(PluginNotFoundError, match="carrier-pigeon"):
+        with pytest.raises(PluginNotFoundError, match="pip install gleitzeit-plugin-mcp-carrier-pigeon"):
             await provider.reply(echo())
 
 
@@ -263,6 +270,16 @@ async def test_a_server_that_hangs_is_replaced(start: Start, how: str) -> None:
             await waiting
         assert (await provider.reply(echo())).text == "hi"
         assert await provider.pid() != first
+
+
+async def test_an_old_server_that_ignores_pings_counts_as_alive(start: Start, monkeypatch: Any) -> None:
+    monkeypatch.setattr("gleitzeit_plugin_mcp.session.PING", 0.1)
+    async with start({"era": "legacy", "ignores": ["ping"]}, hang_timeout=10) as provider:
+        assert (await provider.health(deep=True)).status == "ok"
+        with pytest.raises(DeadlineError):
+            await provider.reply(ToolCall({}).to("hang", timeout=0.1))
+        assert (await provider.reply(echo())).text == "hi"
+        assert (await provider.health(deep=True)).data["restarts"] == 0
 
 
 async def test_a_busy_server_that_still_answers_is_not_replaced(start: Start, eventually: Eventually) -> None:

@@ -130,6 +130,16 @@ async def test_a_new_process_is_announced_and_read_anew(start: Start) -> None:
         assert "zebra" not in [tool.name for tool in await provider.provide_tools()]
 
 
+async def test_who_asked_too_early_is_told_when_there_is_something(start: Start) -> None:
+    async with start({"delay": 0.5}) as provider:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await provider.provide_tools()
+        await provider.context.announced.wait()
+        assert await provider.provide_tools()
+        assert provider.context.changes == 1
+
+
 async def test_while_the_server_is_down_its_last_list_is_given_as_stale(
     start: Start, monkeypatch: Any
 ) -> None:

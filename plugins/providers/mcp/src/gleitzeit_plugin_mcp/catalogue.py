@@ -47,6 +47,8 @@ class Catalogue:
         self._tools: _Snapshot[Tool] = _Snapshot()
         self._resources: _Snapshot[Resource] = _Snapshot()
         self._prompts: _Snapshot[Prompt] = _Snapshot()
+        #: Did somebody ask while there was no session, and get nothing?
+        self.missed = False
 
     async def tools(self) -> tuple[Tool, ...]:
         """Every tool, by name."""
@@ -71,7 +73,11 @@ class Catalogue:
         if connection is None and snapshot.items is not None:
             return tuple(_stale(item) for item in snapshot.items)
         async with snapshot.lock:
-            connection = await self._supervisor.ready()
+            try:
+                connection = await self._supervisor.ready()
+            except BaseException:
+                self.missed = True
+                raise
             if snapshot.items is None or not snapshot.fresh or snapshot.source is not connection:
                 snapshot.fresh = True  # a change while it is being read makes it old again
                 try:

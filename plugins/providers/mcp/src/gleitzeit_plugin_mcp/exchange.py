@@ -87,8 +87,12 @@ class Exchange:
     ) -> dict[str, Any]:
         """Ask, and answer what the server wants to know first."""
         pause = 0.05
-        for _ in range(ROUNDS + 1):
-            result = await self._once(call, method, params, on_progress)
+        for number in range(ROUNDS + 1):
+            try:
+                result = await self._once(call, method, params, on_progress)
+            except WireError as error:
+                error.sent = error.sent or number > 0  # an earlier round has reached the server
+                raise
             if result.get("resultType") != "input_required":
                 return result
             asked = result.get("inputRequests")

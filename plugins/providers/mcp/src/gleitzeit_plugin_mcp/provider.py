@@ -8,8 +8,15 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from gleitzeit.errors import GleitzeitError, InvalidRequestError, UnknownModelError, UnsupportedError
-from gleitzeit.kinds import Context
+from gleitzeit.errors import (
+    CannotConnectError,
+    GleitzeitError,
+    InvalidRequestError,
+    PluginNotFoundError,
+    UnknownModelError,
+    UnsupportedError,
+)
+from gleitzeit.kinds import Context, Transport
 from gleitzeit.near import near
 from gleitzeit.plugin import Provider
 from gleitzeit.values import (
@@ -129,7 +136,7 @@ class McpProvider(Provider):
         try:
             async with session.connected(
                 self._endpoint,
-                await self.context.driver("transport", config.wire),
+                await self._transport(),
                 mode=config.mode,
                 known=known,
                 probe=config.probe_timeout,
@@ -143,13 +150,34 @@ class McpProvider(Provider):
         except Exception as error:
             # A server that ended at the modern greeting is tried once as an old one; if that fails
             # too, the greeting was not the reason.
-            self._guessed = isinstance(cause := unwrap(error), ProbeEndedItError)
+            cause = unwrap(error)
+            guess = isinstance(cause, ProbeEndedItError) and not self._guessed
+            self._guessed = guess
+            if isinstance(cause, ProbeEndedItError) and not guess:
+                raise CannotConnectError(
+                    f"server {name!r} ends at either greeting",
+                    hint='say `mode = "modern"` or `mode = "legacy"`, whichever it should speak',
+                    provider=name,
+                ) from None
             if cause is error:
                 raise
             raise cause from None
 
+    async def _transport(self) -> Transport:
+        wire = self.config.wire
+        try:
+            found: Transport = await self.context.driver("transport", wire)
+        except PluginNotFoundError as error:
+            raise PluginNotFoundError(
+                f"server {self.context.name!r} needs the transport {wire!r}: {error.message}",
+                hint=f"pip install gleitzeit-plugin-mcp-{wire}",
+                provider=self.context.name,
+            ) from error
+        return found
+
     def _stands(self) -> None:
-        if self._supervisor.generation > 1 or self._supervisor.failures:
+        if self._supervisor.generation > 1 or self._catalogue.missed:
+            self._catalogue.missed = False
             self._announce()
 
     def _changed(self, kind: str) -> None:
@@ -219,7 +247,8 @@ class McpProvider(Provider):
         try:
             result = await self._exchange.ask("tools/call", params, deadline, on_progress=on_progress)
         except InvalidRequestError as error:
-            raise await self._unknown(params["name"]) or error from None
+            unknown = await self._unknown(params["name"]) if error.vendor_code is not None else None
+            raise unknown or error from None
         # Servers of the handshake era say it in a result.
         if result.get("isError") is True and "nknown tool" in content.tool_reply(result).text:
             unknown = await self._unknown(params["name"])

@@ -45,12 +45,16 @@ OnProgress: TypeAlias = Callable[[Mapping[str, Any]], None]
 #: Takes "tools", "resources" or "prompts".
 OnChanged: TypeAlias = Callable[[str], None]
 
+#: Seconds for an old server to answer a ping before it is asked for something that it surely knows.
+PING: Final = 2.0
 #: Seconds for a server to acknowledge that it will tell of changes.
 ACKNOWLEDGE: Final = 1.0
 #: Seconds before listening again, doubled each time up to the second.
 RELISTEN: Final = (0.5, 30.0)
 
 _CHANGES: Final = {f"notifications/{kind}/list_changed": kind for kind in ("tools", "resources", "prompts")}
+#: What the protocol forbids to cancel.
+_UNCANCELLED: Final = frozenset({"initialize", "server/discover"})
 _NAMES: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
@@ -76,6 +80,7 @@ class Connection:
         self._meta: dict[str, Any] = {}
         self._mirrored: dict[str, dict[tuple[str, ...], str]] = {}
         self._acknowledged = asyncio.Event()
+        self._ping = "ping"
 
     @property
     def lost(self) -> asyncio.Event:
@@ -105,6 +110,8 @@ class Connection:
         if on_progress is not None:
             token = meta["progressToken"] = next(self._tokens)
             self._progress[token] = on_progress
+        if method in _UNCANCELLED:
+            options["cancel_on_abandon"] = False
         if self.era == "modern":
             options["headers"] = self._headers(method, params or {})
         if id is not None:
@@ -121,8 +128,14 @@ class Connection:
     async def ping(self) -> float:
         """Seconds that the server takes to answer at all."""
         began = time.monotonic()
+        other = self._ping == "ping" and "tools" in self.capabilities
         try:
-            await self.request("server/discover" if self.era == "modern" else "ping")
+            async with asyncio.timeout(PING if other else None):
+                await self.request(self._ping)
+        except TimeoutError:
+            # Some old servers stay silent at whatever they do not know, a ping included.
+            self._ping = "tools/list"
+            return PING + await self.ping()
         except WireError:
             raise
         except GleitzeitError:
@@ -177,6 +190,7 @@ class Connection:
     ) -> None:
         """Take over what was negotiated."""
         self.era = era
+        self._ping = "server/discover" if era == "modern" else "ping"
         self.version = session.protocol_version or ""
         info = session.server_info
         self.server = "" if info is None else f"{info.name} {info.version}".strip()

@@ -75,6 +75,7 @@ class Supervisor:
         self._hang = hang
         self._logger = logger
         self._turn = asyncio.Event()  # replaced at each change of phase
+        self._reported: str | None = None
         self._stir = asyncio.Event()  # the session was lost, or a call found the server silent
         self._stopping = False
 
@@ -167,6 +168,7 @@ class Supervisor:
     def _publish(self, connection: Connection) -> None:
         self.connection = connection
         self.error = None
+        self._reported = None
         self.generation += 1
         self._enter(Phase.READY)
         self._on_ready()
@@ -189,10 +191,14 @@ class Supervisor:
     async def _probe(self, connection: Connection) -> WireError | None:
         """Ping a server that was silent; the reason to give it up where it does not answer."""
         self._enter(Phase.DEGRADED)
+        asked = time.monotonic()
         try:
             async with asyncio.timeout(self._hang):
                 await connection.ping()
         except TimeoutError:
+            if connection.seen > asked:  # too busy for pings, but alive
+                self._enter(Phase.READY)
+                return None
             connection.ended = ResetError(
                 f"server {self.name!r} stopped answering and is being replaced",
                 hint=f"it did not answer a ping within {self._hang:g} s",
@@ -208,5 +214,7 @@ class Supervisor:
         if not isinstance(error, GleitzeitError):
             what = f"server {self.name!r} failed unexpectedly: {type(error).__name__}: {error}"
             error = ServerFaultError(what, provider=self.name, sent=False)
-        self.error = error
-        self._logger.warning("MCP server %r is down: %s", self.name, error.message)
+        # The same reason at every restart is news only once.
+        level = logging.INFO if error.message == self._reported else logging.WARNING
+        self.error, self._reported = error, error.message
+        self._logger.log(level, "MCP server %r is down: %s", self.name, error.message)

@@ -10,14 +10,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from gleitzeit.errors import CannotConnectError
 from gleitzeit.kinds import Launch
 
-__all__ = ["Child", "abort", "supported"]
+__all__ = ["Child", "abort", "supported", "surely"]
 
 LAUNCHER: Final = str(Path(__file__).with_name("launcher.py"))
 #: Variables without which an interpreter may not start.
@@ -81,9 +82,10 @@ class Child:
             async with asyncio.timeout(START):
                 await child._connect(ours, launch)
         except BaseException as error:
-            ours.close()
+            if child._control is None:
+                ours.close()
             popen.kill()
-            await child._release()
+            await surely(child._release())
             if isinstance(error, TimeoutError):
                 raise CannotConnectError(
                     f"the launcher of {launch.command[0]!r} did not report in {START:g} s",
@@ -207,6 +209,22 @@ def _refused(launch: Launch, report: str) -> CannotConnectError:
     else:
         hint = "correct the path in `command`"
     return CannotConnectError(f"the command {command!r} cannot be started: {text}", hint=hint)
+
+
+async def surely(closing: Coroutine[Any, Any, None]) -> None:
+    """Run to the end, however often the caller is cancelled meanwhile; its cancellation follows after."""
+    task = asyncio.create_task(closing)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except BaseException:  # noqa: BLE001 - raised again by the last line
+            break
+    if cancelled is not None:
+        raise cancelled
+    task.result()
 
 
 def abort(transport: asyncio.WriteTransport) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gleitzeit.errors import ConfigError, PluginError, SandboxUnavailableError
+from gleitzeit.errors import CannotConnectError, ConfigError, PluginError, SandboxUnavailableError
 from gleitzeit.kinds import Context, Endpoint, Launch, Process
 from gleitzeit.plugin import Plugin
 from gleitzeit_plugin_mcp_stdio.direct import Direct
-from gleitzeit_plugin_mcp_stdio.process import Child, supported
+from gleitzeit_plugin_mcp_stdio.process import Child, supported, surely
 from gleitzeit_plugin_mcp_stdio.wire import StdioWire
 
 __all__ = ["StdioConfig", "StdioTransport"]
@@ -71,12 +70,16 @@ class StdioTransport(Plugin):
         try:
             yield wire
         finally:
-            await _surely(wire.close())
+            await surely(wire.close())
 
     async def _launch(self, endpoint: Endpoint) -> Process:
         launch = Launch(endpoint.command, env=endpoint.env, cwd=endpoint.cwd)
         if endpoint.sandbox == "none":
-            return await (Child if supported() else Direct).start(launch)
+            try:
+                return await (Child if supported() else Direct).start(launch)
+            except CannotConnectError as error:
+                what = f"server {endpoint.name!r}: {error.message}"
+                raise CannotConnectError(what, hint=error.hint, provider=endpoint.name) from error.__cause__
         try:
             sandbox = await self.context.driver("sandbox", endpoint.sandbox)
         except PluginError as error:
@@ -88,19 +91,3 @@ class StdioTransport(Plugin):
             ) from error
         process: Process = await sandbox.launch(launch, endpoint.policy)
         return process
-
-
-async def _surely(closing: Coroutine[Any, Any, None]) -> None:
-    """Run to the end, however often the caller is cancelled meanwhile; its cancellation follows after."""
-    task = asyncio.create_task(closing)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-        except BaseException:  # noqa: BLE001 - raised again by the last line
-            break
-    if cancelled is not None:
-        raise cancelled
-    task.result()
