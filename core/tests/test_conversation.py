@@ -15,6 +15,7 @@ class Talker(Provider):
     """Asks for what its script says, then sums up the results."""
 
     script = ()
+    local = True
 
     def provide_models(self):
         yield Model("m", operations={Chat})
@@ -32,6 +33,8 @@ class Talker(Provider):
 
 
 class Tools(Provider):
+    local = True
+
     def __init__(self, config, context):
         super().__init__(config, context)
         self.calls = []

@@ -71,7 +71,7 @@ async def test_when_all_targets_fail_the_last_error_carries_the_attempts():
     async with host(route("bad/m", "worse/m"), bad=bad, worse=worse) as h:
         with pytest.raises(RateLimitedError) as caught:
             await h.call(Chat("hi").to("r"))
-    assert [str(attempt.error) for attempt in caught.value.attempts] == ["one"]
+    assert [attempt.error.message for attempt in caught.value.attempts] == ["one"]
     assert caught.value.provider == "worse"
 
 

@@ -21,7 +21,7 @@ FLOORS = [
     {"resilience", "routing"},
     {"pipeline", "conversation"},
     {"hooks", "host", "blocking"},
-    {"listing", "cli", "testing"},
+    {"listing", "cli", "testing", "__main__"},
 ]
 ROOMS = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from core.tests.toys import failing, host, route, running
+from core.tests.toys import Good, failing, host, route, running
 from gleitzeit import Chat, Plugin, Reply, Verdict
 from gleitzeit.errors import (
     SecurityDeniedError,
@@ -108,3 +108,14 @@ async def test_a_guard_that_comes_up_later_opens_the_way():
             await h.call(Chat("hi").to("good/m"))
         h._registry.find("plain", "late")._retry_at = time.monotonic()
         assert (await h.call(Chat("hi").to("good/m"))).text == "good"
+
+
+@pytest.mark.feature("S002-18")
+async def test_a_private_request_never_leaves_for_a_target_that_is_not_local():
+    remote, local = failing(Reply("remote")), type("Local", (Good,), {"local": True})
+    async with host(route("remote/m", "local/m"), remote=remote, local=local) as h:
+        reply = await h.call(Chat("hi").to("r", data_class="private"))
+        assert str(reply.target) == "local/m"
+        with pytest.raises(SecurityDeniedError, match="private and remote/m is not local"):
+            await h.call(Chat("hi").to("remote/m", data_class="private"))
+    assert remote.asked == 0

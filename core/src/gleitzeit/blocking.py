@@ -8,7 +8,7 @@ import contextlib
 import threading
 from collections.abc import Coroutine, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 from gleitzeit.catalogue import Offer, Thing
 from gleitzeit.conversation import Approve, Ending
@@ -101,6 +101,11 @@ class BlockingHost:
             finally:
                 self._stop()
 
+    @property
+    def host(self) -> Host:
+        """The host itself, for coroutines that `run` takes."""
+        return self._host
+
     def call(self, request: Request) -> Reply:
         """Send a request and wait for the whole answer."""
         return self.run(self._host.call(request))
@@ -142,13 +147,15 @@ class BlockingHost:
             raise UsageError(
                 "a blocking call in the host's own thread would wait for itself", hint="await the Host"
             )
-        future = asyncio.run_coroutine_threadsafe(work, loop)
+        result: concurrent.futures.Future[T] = concurrent.futures.Future()
+        call = _Call(work, result)
         try:
-            return future.result()
+            loop.call_soon_threadsafe(call.begin)
+            return result.result()
         except KeyboardInterrupt:
-            future.cancel()
+            loop.call_soon_threadsafe(call.cancel)  # after `begin`, whenever the interrupt came
             with contextlib.suppress(BaseException):
-                concurrent.futures.wait([future], GRACE)
+                concurrent.futures.wait([result], GRACE)
             raise
 
     def _stop(self) -> None:
@@ -160,6 +167,33 @@ class BlockingHost:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(GRACE)
         loop.close()
+
+
+class _Call(Generic[T]):
+    """A coroutine on its way through the loop; both methods run in the loop, in the order of their calls."""
+
+    def __init__(self, work: Coroutine[Any, Any, T], result: concurrent.futures.Future[T]) -> None:
+        self._work = work
+        self._result = result
+        self._task: asyncio.Task[T] | None = None
+
+    def begin(self) -> None:
+        self._task = asyncio.ensure_future(self._work)
+        self._task.add_done_callback(self._settle)
+
+    def cancel(self) -> None:
+        if self._task is None:
+            self._work.close()
+        else:
+            self._task.cancel()
+
+    def _settle(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self._result.set_exception(concurrent.futures.CancelledError())
+        elif (error := task.exception()) is not None:
+            self._result.set_exception(error)
+        else:
+            self._result.set_result(task.result())
 
 
 async def _made(make: Any) -> Any:

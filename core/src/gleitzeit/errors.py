@@ -95,6 +95,8 @@ class GleitzeitError(Exception):
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
+    #: The hint where nobody gives a better one.
+    next_step: ClassVar[str | None] = None
     #: May the same target be asked again, if the operation allows it?
     retryable: bool = False
     #: May another target be asked instead?
@@ -119,7 +121,7 @@ class GleitzeitError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint if hint is not None else self.next_step
         self.provider = provider
         self.status = status
         self.vendor_code = vendor_code
@@ -218,16 +220,18 @@ class InvalidRequestError(RequestError):
     """The request breaks a rule of its target."""
 
     code = "invalid_request"
+    next_step = "see what the target accepts"
 
 
 class UnknownModelError(RequestError):
     """Nothing answers to this name; `near` holds similar names."""
 
     code = "unknown_model"
+    next_step = "see `gleitzeit models --live`"
     fallback = True
 
     def __init__(self, message: str, *, near: tuple[str, ...] = (), **details: Any) -> None:
-        if near and "hint" not in details:
+        if near and details.get("hint") is None:
             details["hint"] = "did you mean " + " or ".join(near) + "?"
         super().__init__(message, **details)
         self.near = near
@@ -247,6 +251,7 @@ class TooLongError(RequestError):
     """The context window or a size limit is exceeded."""
 
     code = "too_long"
+    next_step = "shorten the request, or take a target with a larger context"
 
 
 class UnsupportedError(RequestError):
@@ -260,6 +265,7 @@ class ContentRefusedError(RequestError):
     """The vendor's content filter refused the request."""
 
     code = "content_refused"
+    next_step = "change the request, or take another target"
 
 
 class AccessError(GleitzeitError):
@@ -273,6 +279,7 @@ class AuthenticationError(AccessError):
     """The credential is missing or wrong."""
 
     code = "authentication"
+    next_step = "set or renew the key in the configuration"
     fallback = True
 
 
@@ -280,6 +287,7 @@ class PermissionDeniedError(AccessError):
     """The credential does not reach this far."""
 
     code = "permission"
+    next_step = "see what the key may do at the vendor"
     fallback = True
 
 
@@ -311,6 +319,7 @@ class RateLimitedError(CapacityError):
     """Too many requests or tokens in a while."""
 
     code = "rate_limited"
+    next_step = "ask again later, or name a fallback target in a route"
     retryable = True
 
 
@@ -318,12 +327,14 @@ class QuotaExhaustedError(CapacityError):
     """The account's quota or budget is used up."""
 
     code = "quota_exhausted"
+    next_step = "see the account at the vendor, or name a fallback target in a route"
 
 
 class OverloadedError(CapacityError):
     """The upstream has no capacity left."""
 
     code = "overloaded"
+    next_step = "ask again later, or name a fallback target in a route"
     retryable = True
 
 
@@ -351,6 +362,7 @@ class ServerFaultError(UpstreamError):
     """The upstream failed on its side."""
 
     code = "server_fault"
+    next_step = "ask again, or name a fallback target in a route"
     retryable = True
 
 
@@ -358,6 +370,7 @@ class MalformedAnswerError(UpstreamError):
     """The answer breaks its protocol."""
 
     code = "malformed_answer"
+    next_step = "see whether the target speaks the protocol that its plugin expects"
     retryable = True
 
 
@@ -365,6 +378,7 @@ class TruncatedStreamError(UpstreamError):
     """The stream ended before its protocol's terminal mark."""
 
     code = "truncated_stream"
+    next_step = "the answer is incomplete; ask again"
     retryable = True
 
 
@@ -388,6 +402,7 @@ class CannotConnectError(WireError):
     """No connection came to stand; nothing was sent."""
 
     code = "cannot_connect"
+    next_step = "see whether the upstream runs and the address is right"
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message, **{"sent": False, **details})
@@ -397,6 +412,7 @@ class ResetError(WireError):
     """The connection broke after it stood."""
 
     code = "reset"
+    next_step = "see whether the upstream still runs, then ask again"
 
 
 class ProcessDiedError(WireError):

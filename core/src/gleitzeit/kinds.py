@@ -62,6 +62,10 @@ class Context(Protocol):
     def logger(self) -> logging.Logger:
         """A logger of the instance's own. Content and secrets stay out of it."""
 
+    @property
+    def may_ask(self) -> bool:
+        """Does the operator allow `ask`?"""
+
     def changed(self) -> None:
         """Announce that what this instance offers has changed. Thread-safe."""
 

@@ -6,6 +6,7 @@ lease → wrap_attempt ( provider.call ) ) → reply or stream
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -66,7 +67,7 @@ class Pipeline:
     async def call(self, request: Request) -> Reply:
         """The whole answer; a stream that a provider gives anyway is collected."""
         request = self._dated(request)
-        with Deadline(request.deadline, f"the call {request.id}"):
+        with Deadline(request.deadline, f"the call to {request.target}"):
             answer = await self._run(request)
             return await answer.collect() if isinstance(answer, Stream) else answer
 
@@ -75,7 +76,7 @@ class Pipeline:
 
         async def open() -> Stream:
             begun = self._dated(request).evolve(stream=True)
-            with Deadline(begun.deadline, f"the call {begun.id}"):
+            with Deadline(begun.deadline, f"the call to {begun.target}"):
                 answer = await self._run(begun)
                 return answer if isinstance(answer, Stream) else Stream.of(answer)
 
@@ -98,7 +99,15 @@ class Pipeline:
             corridor = await self._compile(name, operation)
         if corridor.voters:
             await _vote(corridor.voters, request, None)
-        return await corridor.handler(request)
+        try:
+            return await corridor.handler(request)
+        except GleitzeitError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"a middleware of {name!r} raised {type(error).__name__}: {error}",
+                hint="this is a fault of its plugin",
+            ) from error
 
     async def _compile(self, name: str, operation: type[Operation]) -> Corridor:
         """A corridor for what is alive now. Published only if nothing has changed meanwhile."""
@@ -205,6 +214,13 @@ def _attempts(
         for leg in chosen:
             attempt = request.evolve(target=leg.target)
             try:
+                if request.data_class == "private" and not leg.target.local:
+                    raise SecurityDeniedError(
+                        f"the request is private and {leg.target} is not local",
+                        hint="choose a local target, or set local = true where no byte leaves this machine",
+                        provider=leg.target.instance,
+                        sent=False,
+                    )
                 if voters:
                     await _vote(voters, attempt, leg.target)
                 answer = await leg.handler(attempt)
@@ -244,7 +260,8 @@ def _may_move_on(error: GleitzeitError, operation: Operation) -> bool:
 
 def _asking(target: Target, instance: Instance) -> Handler:
     """The provider's `call` under a lease, its failures typed."""
-    name, ask = target.instance, instance.object.call
+    name, built = target.instance, instance.object
+    ask = built.call
 
     def typed(error: BaseException) -> BaseException:
         if isinstance(error, GleitzeitError):
@@ -252,7 +269,7 @@ def _asking(target: Target, instance: Instance) -> Handler:
             return error
         if isinstance(error, TimeoutError):
             return DeadlineError(f"{name}: {str(error) or 'timed out'}", provider=name)
-        if not isinstance(error, Exception):
+        if not isinstance(error, (Exception, asyncio.CancelledError)):
             return error
         return PluginError(
             f"provider {name!r} raised {type(error).__name__}: {instance.scrub(str(error))}",
@@ -261,16 +278,20 @@ def _asking(target: Target, instance: Instance) -> Handler:
         )
 
     async def asking(request: Request) -> Reply | Stream:
+        if instance.object is not built:  # while the call waited for a vote, a middleware, another target
+            raise PluginError(f"{name!r} was stopped before the call reached it", provider=name, sent=False)
         lease = Deadline(None, "")
         with lease:
             instance.leases.add(lease)
             try:
                 answer = await ask(request)
                 if isinstance(answer, Stream):
-                    guard = StreamGuard(request.deadline, f"the stream {request.id}", typed)
+                    guard = StreamGuard(request.deadline, f"the stream from {target}", typed)
                     instance.leases.add(guard)
                     answer.watch(guard).tap(on_end=lambda end: instance.release(guard))
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and lease.cancelled:
+                    raise
                 failure = typed(error)
                 if failure is error:
                     raise

@@ -107,7 +107,7 @@ class Router:
             targets += resolved.targets
             failed += resolved.failed
         if not targets and failed:
-            raise failed[0].error
+            raise failed[0].error.with_traceback(None)
         return Resolved(tuple(targets), tuple(failed), strategy)
 
     async def _model(self, name: str, *, direct: bool) -> tuple[Instance, str, Model | None]:

@@ -17,7 +17,6 @@ from gleitzeit.cli.run import StoppedError, stoppable
 from gleitzeit.cli.settings import read
 from gleitzeit.conversation import Approve
 from gleitzeit.errors import GleitzeitError, UsageError
-from gleitzeit.host import Host
 from gleitzeit.near import did_you_mean
 from gleitzeit.values import Message, Part, TextPart, Usage
 
@@ -35,22 +34,13 @@ A line that ends in \\ goes on in the next one; Ctrl-C stops an answer."""
 COMMANDS: Final = ("/clear", "/exit", "/help", "/image", "/model", "/system", "/usage")
 
 
-class _Host(BlockingHost):
-    """A blocking host whose asynchronous one may be used in its own loop."""
-
-    @property
-    def inner(self) -> Host:
-        """The host, for what is awaited in its loop."""
-        return self._host
-
-
 def dialogue(options: Namespace, output: Output) -> int:
     """Talk until the input ends. The loop of the host runs beside the prompt, which waits for a line."""
     config, index = read(options, output)
     model = options.model or default_model(config)
     with suppress(ImportError):  # line editing and history, where Python has them
         import readline  # noqa: F401
-    with logs(output), stoppable(), _Host(config, index=index) as host:
+    with logs(output), stoppable(), BlockingHost(config, index=index) as host:
         approve = approval(options.approve, output) if options.tool else None
         talk = Dialogue(options, output, model)
         output.note(f"talking to {model}; /help lists commands, Ctrl-D ends")
@@ -70,7 +60,7 @@ class Dialogue:
         self._output = output
         self._pictures: list[Part] = []
 
-    def step(self, host: _Host, approve: Approve | None) -> bool:
+    def step(self, host: BlockingHost, approve: Approve | None) -> bool:
         """Take one line and answer it; False where the dialogue is over."""
         try:
             line = self._line()
@@ -107,10 +97,10 @@ class Dialogue:
         self._output.say(prompt, end="")
         return input()
 
-    def _ask(self, line: str, host: _Host, approve: Approve | None) -> None:
+    def _ask(self, line: str, host: BlockingHost, approve: Approve | None) -> None:
         messages = (*self.messages, Message.user((*self._pictures, TextPart(line))))
         asked = request(self._options, messages).evolve(target=self.model)
-        done = host.run(turn(host.inner, asked, self._options, self._output, approve))
+        done = host.run(turn(host.host, asked, self._options, self._output, approve))
         self._pictures = []
         self.messages = done.messages
         self.usage += done.usage or Usage()

@@ -37,7 +37,7 @@ class InstanceContext:
     def __init__(self, instance: Instance, services: Services) -> None:
         self.name = instance.name
         self.logger = logging.getLogger(f"gleitzeit.{instance.kind}.{instance.name}")
-        self._may_ask = instance.config.may_ask
+        self.may_ask = instance.config.may_ask
         self._services = services
         self._loop = asyncio.get_running_loop()
 
@@ -52,7 +52,7 @@ class InstanceContext:
 
     async def ask(self, request: Request) -> Reply:
         """Ask the host's models, where the operator allows it."""
-        if not self._may_ask:
+        if not self.may_ask:
             raise PermissionDeniedError(
                 f"instance {self.name!r} may not ask the host",
                 hint=f"set may_ask = true for {self.name!r} to allow it",

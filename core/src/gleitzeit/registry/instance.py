@@ -16,6 +16,7 @@ from gleitzeit.errors import (
     PluginError,
     PluginIncompatibleError,
     PluginLoadError,
+    UsageError,
 )
 from gleitzeit.values import Model, State
 
@@ -69,6 +70,7 @@ class Instance:
         self._idle: asyncio.Event | None = None
         self._failures = 0
         self._retry_at = 0.0
+        self._closed = False
 
     @property
     def name(self) -> str:
@@ -129,11 +131,13 @@ class Instance:
         """The running object; raises the `PluginError` or `ConfigError` that keeps it from running."""
         if self.object is not None:
             return self.object
+        if self._closed:
+            raise UsageError("the host is closed", hint="open it again to call")
         if self._life is None:
             if self.error is not None and (
                 self.state is not State.FAILED or time.monotonic() < self._retry_at
             ):
-                raise self.error
+                raise self.error.with_traceback(None)  # it would grow with every caller
             self._started = asyncio.get_running_loop().create_future()
             self._stopping = asyncio.Event()
             self._life = asyncio.create_task(
@@ -142,9 +146,17 @@ class Instance:
         started = self._started
         assert started is not None
         built = await asyncio.shield(started)
+        if built is None and self.error is not None:
+            raise self.error.with_traceback(None)
         if built is None:
-            raise self.error or PluginError(f"{self.name!r} was stopped while it started", provider=self.name)
+            raise PluginError(f"{self.name!r} was stopped while it started", provider=self.name, sent=False)
+        if self.object is not built:
+            raise PluginError(f"{self.name!r} is being stopped", provider=self.name, sent=False)
         return built
+
+    def close(self) -> None:
+        """Start no more: the host is closing."""
+        self._closed = True
 
     async def stop(self, drain: float) -> None:
         """Wait up to `drain` seconds for the last lease, end the others, leave the lifespan."""
@@ -159,8 +171,7 @@ class Instance:
                 async with asyncio.timeout(drain):
                     await self._idle.wait()
             except TimeoutError:
-                for lease in tuple(self.leases):
-                    lease.fail(PluginError(f"{self.name!r} was stopped during the call", provider=self.name))
+                self._fail_leases("was stopped")
         stopping.set()
         if self._started is not None and not self._started.done():
             life.cancel()  # still starting: nobody waits for it any more
@@ -174,6 +185,12 @@ class Instance:
         self.leases.discard(lease)
         if self._idle is not None and not self.leases:
             self._idle.set()
+
+    def _fail_leases(self, why: str) -> None:
+        for lease in tuple(self.leases):
+            lease.fail(
+                PluginError(f"{self.name!r} {why} during the call", hint=self.reason, provider=self.name)
+            )
 
     async def _live(self, started: asyncio.Future[Any], stopping: asyncio.Event) -> None:
         try:
@@ -192,6 +209,8 @@ class Instance:
             if not stopping.is_set():
                 self._failed(PluginLoadError(f"plugin {self.name!r} was cancelled", provider=self.name))
         finally:
+            if not stopping.is_set():
+                self._fail_leases("has failed")  # what they stand on is gone
             self.object, self._life = None, None
             if self.state is State.ACTIVE:
                 self.state = State.DISCOVERED

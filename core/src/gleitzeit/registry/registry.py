@@ -11,9 +11,7 @@ from attrs import frozen
 
 from gleitzeit.config import Config, InstanceConfig
 from gleitzeit.discovery import Entry, Index
-from gleitzeit.errors import (
-    GleitzeitError,
-)
+from gleitzeit.errors import GleitzeitError, UsageError
 from gleitzeit.hookspecs import PROJECT, HookSpecs
 from gleitzeit.registry.broadcast import broadcast
 from gleitzeit.registry.build import Build
@@ -59,13 +57,13 @@ class Registry:
         self._build = Build(services)
         self._watchers: list[Callable[[Instance], None]] = []
         self._instances: dict[tuple[str, str], Instance] = {}
-        self._drivers: dict[tuple[str, str], Instance] = {}
+        self._closed = False
         for instance in config.instances:
             self._add(instance)
         self._add_own()
 
     def __iter__(self) -> Iterator[Instance]:
-        return iter(self._instances.values())
+        return iter(tuple(self._instances.values()))
 
     def of_kind(self, kind: str) -> list[Instance]:
         """The instances of one kind, in the order of the configuration."""
@@ -111,16 +109,20 @@ class Registry:
 
     async def driver(self, kind: str, name: str) -> Any:
         """The running driver of this kind: the configured instance, or the plugin with its defaults."""
-        instance = self.find(kind, name) or self._drivers.get((kind, name))
+        instance = self.find(kind, name)
         if instance is None:
-            config = InstanceConfig(name, kind=kind, plugin=name)
-            instance = self._drivers[kind, name] = self._make(config)
+            if self._closed:
+                raise UsageError("the host is closed", hint="open it again to call")
+            instance = self._add(InstanceConfig(name, kind=kind, plugin=name, implicit=True))
         return await instance.start()
 
     async def stop(self, drain: float) -> None:
-        """Stop all instances: providers first, then the drivers that they stand on."""
+        """Stop all instances for good: providers first, then the drivers that they stand on."""
+        self._closed = True
+        for instance in self:
+            instance.close()
         providers = [instance for instance in self if instance.kind == "provider"]
-        others = [*(instance for instance in self if instance.kind != "provider"), *self._drivers.values()]
+        others = [instance for instance in self if instance.kind != "provider"]
         for group in (providers, others):
             await asyncio.gather(*(instance.stop(drain) for instance in group))
 
@@ -157,8 +159,9 @@ class Registry:
             return "security_check" in manifest.hooks
         return instance.kind == "plain" or "security_check" in instance.hooks
 
-    def _add(self, config: InstanceConfig) -> None:
-        self._instances[config.kind, config.name] = self._make(config)
+    def _add(self, config: InstanceConfig) -> Instance:
+        instance = self._instances[config.kind, config.name] = self._make(config)
+        return instance
 
     def _add_own(self) -> None:
         """What was handed over in person and is not configured under a name."""

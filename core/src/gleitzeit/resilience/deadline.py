@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -64,6 +65,11 @@ class Deadline:
         ):
             raise self._error from None
 
+    @property
+    def cancelled(self) -> bool:
+        """Was the task asked to stop since the block was entered?"""
+        return self._task.cancelling() > self._base
+
     def fail(self, error: GleitzeitError) -> None:
         """End the block now with `error`: for whoever stops what the call stands on."""
         if self._error is None:
@@ -77,18 +83,27 @@ class Deadline:
 class StreamGuard:
     """The deadline of a stream, as one timer; and whoever else must end it, such as a closing host."""
 
-    __slots__ = ("_handle", "_what", "stream", "translate")
+    __slots__ = ("_handle", "_stream", "_what", "translate")
 
     def __init__(
         self, deadline: float | None, what: str, translate: Callable[[BaseException], BaseException]
     ) -> None:
-        self.stream: Stream | None = None
+        self._stream: weakref.ref[Stream] | None = None
         self.translate = translate
         self._what = what
         self._handle: asyncio.TimerHandle | None = None
         if deadline is not None:
             left = max(0.0, deadline - time.monotonic())
             self._handle = asyncio.get_running_loop().call_later(left, self._expire)
+
+    @property
+    def stream(self) -> Stream | None:
+        """The stream, by weak reference: one that its reader has dropped must not live on by its lease."""
+        return self._stream() if self._stream is not None else None
+
+    @stream.setter
+    def stream(self, stream: Stream | None) -> None:
+        self._stream = weakref.ref(stream) if stream is not None else None
 
     def stop(self) -> None:
         """The stream has ended."""
@@ -97,8 +112,9 @@ class StreamGuard:
 
     def fail(self, error: GleitzeitError) -> None:
         """End the stream with `error`."""
-        if self.stream is not None:
-            self.stream.interrupt(error)
+        stream = self.stream
+        if stream is not None:
+            stream.interrupt(error)
 
     def _expire(self) -> None:
         self.fail(_expired(self._what))

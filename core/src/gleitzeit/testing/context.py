@@ -66,6 +66,11 @@ class FakeContext:
         """The logger `gleitzeit.plugin.NAME`."""
         return logging.getLogger(f"gleitzeit.plugin.{self._name}")
 
+    @property
+    def may_ask(self) -> bool:
+        """True while there are `replies`."""
+        return bool(self._replies)
+
     def changed(self) -> None:
         """Count an announcement."""
         self.changes += 1

@@ -114,7 +114,8 @@ class LoopbackServer:
     """Serves `handler` on 127.0.0.1 while its block is entered.
 
     `requests` keeps every call in order of arrival. When a client goes before its
-    answer is complete, `call.closed` is set and the handler cancelled.
+    answer is complete, `call.closed` is set and the handler cancelled. What a handler raises is
+    raised where the block ends.
     """
 
     def __init__(self, handler: Handler, *, port: int = 0) -> None:
@@ -122,6 +123,7 @@ class LoopbackServer:
         self._port = port
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._faults: list[BaseException] = []
         self._arrived = asyncio.Condition()
         self.requests: list[Call] = []
         #: Connections that were opened, over all time.
@@ -153,12 +155,20 @@ class LoopbackServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._server is not None:
             await self._server.wait_closed()
+        if self._faults and error is None:
+            raise self._faults[0]
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._disconnected)
+
+    def _disconnected(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None:
+            self._faults.append(fault)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ahead = b""
@@ -185,9 +195,13 @@ class LoopbackServer:
             await asyncio.wait({handler, watch}, return_when=asyncio.FIRST_COMPLETED)
             if not watch.done() or watch.result():
                 await asyncio.wait({handler})
-            elif not handler.done():
-                call.closed.set()
-                handler.cancel()
+            else:
+                await asyncio.sleep(
+                    0
+                )  # a client may go as soon as it has all, before the handler has returned
+                if not handler.done():
+                    call.closed.set()
+                    handler.cancel()
         finally:
             handler.cancel()
             watch.cancel()

@@ -57,13 +57,15 @@ class Stream:
     """
 
     __slots__ = (
+        "__weakref__",
         "_buffer",
-        "_cancelling",
+        "_cancelled",
         "_end",
         "_ends",
         "_interrupt",
         "_next",
         "_open",
+        "_primed",
         "_pump",
         "_seen",
         "_source",
@@ -81,7 +83,9 @@ class Stream:
         self._steps: tuple[Step, ...] = ()
         self._ends: tuple[Callable[[StreamEnd], None], ...] = ()
         self._watch: StreamWatch | None = None
+        #: What `prime` has read, after the first `_primed` of the steps.
         self._buffer: deque[Event] = deque()
+        self._primed = 0
         self._seen: list[Event] = []
         #: Who answers, and who failed before; set by the corridor.
         self.target: Target | None = None
@@ -89,7 +93,7 @@ class Stream:
         self._pump: AsyncGenerator[Event, None] | None = None
         self._end: StreamEnd | None = None
         self._waiting: asyncio.Task[Any] | None = None
-        self._cancelling = 0
+        self._cancelled: tuple[asyncio.Task[Any], int] | None = None
         self._interrupt: GleitzeitError | None = None
 
     @classmethod
@@ -107,9 +111,6 @@ class Stream:
     def map(self, step: Step) -> Stream:
         """Let `step` replace each event, or drop it by returning None. Returns this stream."""
         self._steps += (step,)
-        if self._buffer:  # primed: nothing was delivered yet
-            self._buffer = deque(new for event in self._buffer if (new := step(event)) is not None)
-            self._seen = list(self._buffer)
         return self
 
     def tap(
@@ -138,6 +139,8 @@ class Stream:
         """Put the waiting for upstream under `watch`. Returns this stream."""
         self._watch = watch
         watch.stream = self
+        if self._end is not None:
+            watch.stop()  # it comes too late
         return self
 
     def interrupt(self, error: GleitzeitError) -> None:
@@ -145,17 +148,36 @@ class Stream:
         if self._interrupt is None and self._end is None:
             self._interrupt = error
             if self._waiting is not None:
-                self._cancelling = self._waiting.cancelling()
+                self._cancelled = self._waiting, self._waiting.cancelling()
                 self._waiting.cancel()
 
     async def prime(self) -> Stream:
         """Read until the first content event, which commits the stream; what was read is kept."""
-        if not self._buffer:
-            events: deque[Event] = deque()
-            while not (events and events[-1].content):
-                events.append(await self.__anext__())
-            await self._put_down()
-            self._buffer = events
+        while self._open is not None:
+            await self._start()
+        if self._buffer:
+            return self
+        await self._put_down()
+        delivered = len(self._seen)
+        while not (self._buffer and self._buffer[-1].content):
+            try:
+                if self._end is not None:
+                    raise StopAsyncIteration
+                if self._interrupt is not None:
+                    raise self._interrupt
+                self._waiting = current_task()
+                event = _through(await self._next(), self._steps)
+                self._waiting = None
+            except BaseException as error:
+                failure = await self._broken(error)
+                if failure is error:
+                    raise
+                raise failure from error
+            if event is not None:
+                self._buffer.append(event)
+                self._seen.append(event)  # a failure tells of it
+        del self._seen[delivered:]
+        self._primed = len(self._steps)
         return self
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -168,22 +190,24 @@ class Stream:
 
     async def _events(self) -> AsyncGenerator[Event, None]:
         """Pull, step and record: a generator, as a coroutine for each event would cost more."""
-        if self._open is not None:
+        while self._open is not None:
             await self._start()
-        while self._buffer:
-            yield self._buffer.popleft()
-        pull, seen = self._next, self._seen
+        pull, seen, loop = self._next, self._seen, asyncio.get_running_loop()
         while self._end is None:
             try:
                 if self._interrupt is not None:
                     raise self._interrupt
-                self._waiting = current_task()
-                event: Event | None = await pull()
-                self._waiting = None
-                for step in self._steps:
-                    event = step(event)  # type: ignore[arg-type]  # not None: that breaks the loop
-                    if event is None:
-                        break
+                event: Event | None
+                if self._buffer:
+                    event = _through(self._buffer.popleft(), self._steps[self._primed :])
+                else:
+                    self._waiting = current_task(loop)
+                    event = await pull()
+                    self._waiting = None
+                    for step in self._steps:
+                        event = step(event)
+                        if event is None:
+                            break
             except BaseException as error:
                 failure = await self._broken(error)
                 if failure is error:
@@ -216,10 +240,10 @@ class Stream:
     @property
     def done(self) -> bool:
         """Has the stream ended, well or not?"""
-        return self._end is not None and not self._buffer
+        return self._end is not None
 
     async def __aenter__(self) -> Self:
-        if self._open is not None:
+        while self._open is not None:
             await self._start()
         return self
 
@@ -249,33 +273,31 @@ class Stream:
         await inner._put_down()
         steps, ends = self._steps, self._ends
         self._source, self._next, self._watch = inner._source, inner._next, inner._watch
-        self._buffer, self._seen = inner._buffer, inner._seen
-        self._open, self._steps, self._ends, self._end = inner._open, inner._steps, inner._ends, inner._end
+        self._buffer, self._seen, self._primed = inner._buffer, inner._seen, inner._primed
+        self._open, self._end = inner._open, inner._end
+        self._steps, self._ends = inner._steps + steps, inner._ends
         if self._watch is not None:
             self._watch.stream = self
         self._interrupt = self._interrupt or inner._interrupt
         self.target, self.attempts = inner.target, inner.attempts
         inner._end, inner._ends, inner._buffer = StreamEnd("closed"), (), deque()
-        for step in steps:
-            self.map(step)
         for callback in ends:
             self.tap(on_end=callback)
 
     async def _broken(self, error: BaseException) -> BaseException:
         """Close after `error` and give the error to raise."""
         waiting, self._waiting = self._waiting, None
-        if isinstance(error, StopAsyncIteration):
+        ours = self._uncancel()
+        cancelled = isinstance(error, asyncio.CancelledError)
+        if self._interrupt is not None and (isinstance(error, Exception) or (cancelled and ours)):
+            error = self._interrupt
+        elif isinstance(error, StopAsyncIteration):
             error = TruncatedStreamError(
                 "the stream ended without its terminal mark",
                 hint="the answer is incomplete; ask again",
                 sent=True,
             )
-        elif (
-            self._interrupt is not None and isinstance(error, asyncio.CancelledError) and waiting is not None
-        ):
-            if waiting.uncancel() <= self._cancelling:
-                error = self._interrupt
-        elif self._watch is not None:
+        elif self._watch is not None and not (cancelled and waiting is not None and waiting.cancelling()):
             error = self._watch.translate(error)
         if isinstance(error, GleitzeitError) and error.partial is None:
             error.partial = self.reply
@@ -283,30 +305,68 @@ class Stream:
         await self._finish(StreamEnd("cancelled" if cancelled else "failed", error=error))
         return error
 
+    def _uncancel(self) -> bool:
+        """Take back the cancellation of an interrupt; False if the task is cancelled by others, too."""
+        if self._cancelled is None:
+            return False
+        (task, before), self._cancelled = self._cancelled, None
+        return task.uncancel() <= before
+
     async def _finish(self, end: StreamEnd) -> None:
         if self._end is not None:
             return
         self._end = end
+        self._buffer.clear()
+        self._uncancel()  # the source has finished all the same
         if self._watch is not None:
             self._watch.stop()
         try:
             close = getattr(self._source, "aclose", None)
             if close is not None:
                 await close()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the watchers are told of the end
+            if end.outcome == "closed":
+                raise (self._watch.translate(error) if self._watch is not None else error) from None
+            # how the stream ended matters more
+            _report("the source of a stream failed when it was closed", error)
         finally:
             self._notify(end)
 
     def _notify(self, end: StreamEnd) -> None:
         ends, self._ends = self._ends, ()
         for callback in ends:
-            callback(end)
+            try:
+                callback(end)
+            except Exception as error:  # noqa: BLE001 - the others want to know, too
+                _report("a watcher of the end of a stream failed", error)
 
     def __del__(self) -> None:
-        if getattr(self, "_pump", None) is not None and self._end is None:
-            self._notify(StreamEnd("closed"))
+        if getattr(self, "_end", self) is None and (self._pump is not None or self._watch is not None):
+            self._end = StreamEnd("closed")
+            if self._watch is not None:
+                self._watch.stop()
+            self._notify(self._end)
             warnings.warn(
                 "a stream was neither read to its end nor closed", ResourceWarning, source=self, stacklevel=2
             )
+
+
+def _through(event: Event, steps: tuple[Step, ...]) -> Event | None:
+    """What the steps make of an event; None where one drops it."""
+    for step in steps:
+        changed = step(event)
+        if changed is None:
+            return None
+        event = changed
+    return event
+
+
+def _report(message: str, error: Exception) -> None:
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return  # the interpreter is going down
+    loop.call_exception_handler({"message": message, "exception": error})
 
 
 async def _each(events: list[Event]) -> AsyncIterator[Event]:

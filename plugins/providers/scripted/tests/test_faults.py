@@ -49,7 +49,12 @@ async def test_an_error_carries_what_the_script_gives_it(make: Make) -> None:
     provider = make(m={"rules": [{"error": error}]})
     with pytest.raises(GleitzeitError) as caught:
         await provider.call(Chat("x").to("m", stream=True))
-    assert caught.value.to_dict() == {**error, "provider": "scripted", "retryable": True}
+    assert caught.value.to_dict() == {
+        **error,
+        "provider": "scripted",
+        "retryable": True,
+        "hint": caught.value.next_step,
+    }
 
 
 async def test_an_error_may_come_after_some_pieces(make: Make) -> None:

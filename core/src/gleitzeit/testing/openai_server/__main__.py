@@ -13,7 +13,7 @@ import sys
 from gleitzeit.testing.openai_server.script import Script
 from gleitzeit.testing.openai_server.server import OpenAIServer
 
-__all__: list[str] = []
+__all__ = ["main"]
 
 
 async def _serve(port: int, script: Script, api_key: str | None) -> None:

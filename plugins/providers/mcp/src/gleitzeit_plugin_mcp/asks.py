@@ -28,7 +28,7 @@ class Asks:
         self._server = server
         self._model = model
         #: Does the operator let the server ask? Only then is it told that it may.
-        self.allowed: bool = getattr(context, "may_ask", False)
+        self.allowed: bool = context.may_ask
         self.capabilities: dict[str, Any] = {"sampling": {}} if self.allowed else {}
 
     async def sample(self, params: Mapping[str, Any]) -> dict[str, Any]:
