@@ -115,18 +115,3 @@ class TestVariablesOfManifests:
             "openai",
             {"api_key": "sk"},
         )
-
-
-EVERYTHING = """\
-gleitzeit.toml:3: provider: there is no such section; did you mean 'providers'?
-profile x in gleitzeit.toml:13: profiles.x.hots: there is no such section; did you mean 'host'?
-profile y in gleitzeit.toml:15: profiles.y: expected a table; write [profiles.y.SECTION]
-gleitzeit.toml: there is no profile 'z'; it has x, y
-environment variable GLEITZEIT__PROVIDERS__R__KEY: there is no provider 'r'; declared are p, q; or write [providers.r]
-gleitzeit.toml:2: host.tiemout: there is no such key; did you mean 'timeout'?
-gleitzeit.toml:5: providers.p.enabled: expected true or false, got a text; write enabled = true or false
-gleitzeit.toml:6: providers.p.models[0]: expected a name, or a table with a name
-gleitzeit.toml:8: providers.q: expected a table; write [providers.q]
-gleitzeit.toml:10: plugins.g.key: environment variable NO_SUCH is not set; set it, or write ${NO_SUCH:-default}
-gleitzeit.toml:12: aliases.a: expected a text, got a whole number; write a = "..."
-""".splitlines()  # noqa: E501  # as a person reads them
