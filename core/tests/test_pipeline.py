@@ -235,3 +235,24 @@ async def test_an_error_that_quotes_a_secret_is_scrubbed():
         with pytest.raises(PluginError) as caught:
             await h.call(Chat("hi").to("leaky/m"))
     assert "sk-canary-123" not in str(caught.value) + repr(caught.value)
+
+
+async def test_a_cancellation_that_was_asked_for_before_the_call_is_one():
+    async def cancel_then_call(h):
+        asyncio.current_task().cancel()  # as a signal handler does while the task runs
+        return await h.call(Chat("hi").to("good/slow"))
+
+    async with host() as h:
+        await h.hooks.provide_models()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(cancel_then_call(h))
+
+
+async def test_a_provider_that_cancels_itself_does_not_cancel_its_caller():
+    class Leaky(Good):
+        async def call(self, request):
+            raise asyncio.CancelledError
+
+    async with host(leaky=Leaky) as h:
+        with pytest.raises(PluginError, match="CancelledError"):
+            await h.call(Chat("hi").to("leaky/m"))

@@ -214,15 +214,10 @@ def _attempts(
         for leg in chosen:
             attempt = request.evolve(target=leg.target)
             try:
-                if request.data_class == "private" and not leg.target.local:
-                    raise SecurityDeniedError(
-                        f"the request is private and {leg.target} is not local",
-                        hint="choose a local target, or set local = true where no byte leaves this machine",
-                        provider=leg.target.instance,
-                        sent=False,
-                    )
                 if voters:
                     await _vote(voters, attempt, leg.target)
+                if request.data_class == "private" and not leg.target.local:
+                    raise _leaving(leg.target)
                 answer = await leg.handler(attempt)
                 if isinstance(answer, Reply):
                     return answer.evolve(target=leg.target, attempts=errors)
@@ -241,6 +236,18 @@ def _attempts(
         raise PluginError("the strategy of the route chose no target", hint="see its plugin")
 
     return attempts
+
+
+def _leaving(target: Target) -> SecurityDeniedError:
+    """No guard is needed to keep a private request here."""
+    reason = f"the request is private and {target} is not local"
+    return SecurityDeniedError(
+        f"denied by the host: {reason}",
+        votes=(f"host: {reason}",),
+        hint="choose a local target, or set local = true where no byte leaves this machine",
+        provider=target.instance,
+        sent=False,
+    )
 
 
 def _order(strategy: Strategy, route: Route, legs: tuple[_Leg, ...]) -> Order:

@@ -67,8 +67,8 @@ class Deadline:
 
     @property
     def cancelled(self) -> bool:
-        """Was the task asked to stop since the block was entered?"""
-        return self._task.cancelling() > self._base
+        """Is the task asked to stop? It may have been before the block was entered, and hear of it inside."""
+        return self._task.cancelling() > 0
 
     def fail(self, error: GleitzeitError) -> None:
         """End the block now with `error`: for whoever stops what the call stands on."""

@@ -6,7 +6,6 @@ It is for tests and demonstrations: no TLS, no limits, one event loop. Fakes of 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import socket
 import struct
@@ -24,6 +23,9 @@ _REASONS: Final = {
     404: "Not Found",
     429: "Too Many Requests",
 }
+
+#: Seconds that a connection has to take the rest of what was written to it.
+_PATIENCE: Final = 1.0
 
 
 class Call:
@@ -183,9 +185,7 @@ class LoopbackServer:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # a client that goes is what many tests are about
         finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+            await _close(writer)
 
     async def _answer(self, call: Call, reader: asyncio.StreamReader) -> bytes:
         """Run the handler while watching for the client's going; gives what was read of a next request."""
@@ -215,6 +215,16 @@ class LoopbackServer:
         else:
             call.done.set()
         return ahead if isinstance(ahead, bytes) else b""
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close, and break off what a client that does not read would never take."""
+    writer.close()
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await writer.wait_closed()
+    except (TimeoutError, ConnectionError):
+        writer.transport.abort()
 
 
 async def _ahead(reader: asyncio.StreamReader) -> bytes:
