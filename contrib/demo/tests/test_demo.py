@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -268,7 +269,7 @@ def children() -> set[int]:
 
 
 def test_a_reader_that_goes_away_ends_it() -> None:
-    command = f"{sys.executable} {HERE / 'demo.py'} | head -3"
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(HERE / 'demo.py'))} | head -3"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert len(done.stdout.splitlines()) == 3
     assert "Traceback" not in done.stderr

@@ -42,6 +42,7 @@ class FakeContext:
         self._environ = os.environ if environ is None else environ
         self._drivers = drivers or {}
         self._replies = list(replies)
+        self.may_ask = bool(self._replies)
         #: How often `changed` was called.
         self.changes = 0
         #: What `ask` was asked.
@@ -65,11 +66,6 @@ class FakeContext:
     def logger(self) -> logging.Logger:
         """The logger `gleitzeit.plugin.NAME`."""
         return logging.getLogger(f"gleitzeit.plugin.{self._name}")
-
-    @property
-    def may_ask(self) -> bool:
-        """True while there are `replies`."""
-        return bool(self._replies)
 
     def changed(self) -> None:
         """Count an announcement."""

@@ -88,3 +88,9 @@ def test_what_an_allow_list_does_not_have_never_gets_through(
 ) -> None:
     config[f"allow_{kind_of(operation)}"] = ["elsewhere/*"]
     assert not allowed(config, operation, target, principal)
+
+
+def test_a_denial_holds_for_other_letters_and_spaces_at_once() -> None:
+    target = Target("a", name=" x")
+    assert not allowed({"deny_models": ["A/ X"]}, Chat("hi"), target, None)
+    assert not allowed({"deny_models": ["A/X"]}, Chat("hi"), target, None)

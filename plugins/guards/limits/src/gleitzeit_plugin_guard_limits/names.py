@@ -46,7 +46,7 @@ class _Matcher:
         """The list that does not let the name pass, by its key, or None."""
         full, folded = f"{instance}/{name}", f"{_fold(instance)}/{_fold(name)}"
         for pattern, exactly, loosely in self._deny:
-            if exactly.match(full) or loosely.match(folded):
+            if exactly.match(full) or loosely.match(folded) or loosely.match(full.casefold()):
                 return f"{key}deny_{kind} has {pattern!r}"
         if self._allow is not None and not self._allow.match(full):
             return f"{key}allow_{kind} does not have it"
