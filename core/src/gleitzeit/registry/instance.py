@@ -166,7 +166,8 @@ class Instance:
         self.object = None
         self._on_change(self)  # nobody new from here on
         if self.leases:
-            self._idle = asyncio.Event()
+            if self._idle is None or self._idle.is_set():
+                self._idle = asyncio.Event()  # whoever else stops it waits for the same
             try:
                 async with asyncio.timeout(drain):
                     await self._idle.wait()

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["evolve"]
+from attrs import AttrsInstance, fields
 
-T = TypeVar("T")
-_new, _set = object.__new__, object.__setattr__
+__all__ = ["copier"]
+
+T = TypeVar("T", bound=AttrsInstance)
 
 
-def evolve(value: T, names: tuple[str, ...], changes: dict[str, Any]) -> T:
-    """A copy of `value`, whose fields are `names`, with `changes`; converters are not run again."""
-    new = _new(type(value))
-    for name in names:
-        _set(new, name, changes[name] if name in changes else getattr(value, name))
-    return new
+def copier(cls: type[T]) -> Callable[[T, dict[str, Any]], T]:
+    """A function `copy(value, changes)` for values of `cls`; converters are not run again.
+
+    It is written out field by field, as attrs writes `__init__`: half the time of a loop.
+    """
+    names = [attribute.name for attribute in fields(cls)]
+    setters = {name: getattr(cls, name).__set__ for name in names}
+    scope: dict[str, Any] = {"cls": cls, "make": object.__new__, "setters": setters}
+    scope |= {f"set_{name}": setter for name, setter in setters.items()}
+    lines = ["def copy(value, changes):", "    new = make(cls)"]
+    lines += [f"    set_{name}(new, value.{name})" for name in names]
+    lines += ["    for name, item in changes.items():", "        setters[name](new, item)", "    return new"]
+    exec("\n".join(lines), scope)  # noqa: S102 - nothing but the names of our own fields goes into it
+    copy: Callable[[T, dict[str, Any]], T] = scope["copy"]
+    return copy

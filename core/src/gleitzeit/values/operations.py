@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from attrs import field, frozen
 
 from gleitzeit.values.catalogue import Tool
-from gleitzeit.values.evolve import evolve
+from gleitzeit.values.evolve import copier
 from gleitzeit.values.messages import Message, Part
 from gleitzeit.values.targets import Target
 
@@ -221,10 +221,10 @@ class Request:
 
     def evolve(self, **changes: Any) -> Request:
         """A copy with some fields changed; values are taken as they are."""
-        return evolve(self, _FIELDS, changes)
+        return _copy(self, changes)
 
 
-_FIELDS = tuple(attribute.name for attribute in Request.__attrs_attrs__)
+_copy = copier(Request)
 
 #: What a tool or model may be given besides text.
 Content: TypeAlias = str | Part | Iterable[str | Part]

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
 
-from gleitzeit.values.evolve import evolve
+from gleitzeit.values.evolve import copier
 from gleitzeit.values.messages import Message, Part, TextPart, ThinkingPart, ToolCallPart, as_parts
 from gleitzeit.values.targets import Target
 
@@ -114,7 +114,7 @@ class Reply:
         """A copy with some fields changed; `parts` may be given as in the constructor."""
         if "parts" in changes:
             changes["parts"] = as_parts(changes["parts"])
-        return evolve(self, _FIELDS, changes)
+        return _copy(self, changes)
 
 
-_FIELDS = tuple(attribute.name for attribute in Reply.__attrs_attrs__)
+_copy = copier(Reply)

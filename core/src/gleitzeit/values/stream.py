@@ -289,7 +289,11 @@ class Stream:
         waiting, self._waiting = self._waiting, None
         ours = self._uncancel()
         cancelled = isinstance(error, asyncio.CancelledError)
-        if self._interrupt is not None and (isinstance(error, Exception) or (cancelled and ours)):
+        if (
+            self._interrupt is not None
+            and self._end is None
+            and (isinstance(error, Exception) or (cancelled and ours))
+        ):
             error = self._interrupt
         elif isinstance(error, StopAsyncIteration):
             error = TruncatedStreamError(

@@ -1,0 +1,154 @@
+"""Runs child processes and reads what they cost: CPU time, peak memory, answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: Appended to a script whose report is wanted; it may fill `report`. The `ru_maxrss` of a child would
+#: begin at the memory of its parent, so the peak is read from the inside.
+_REPORT = """
+def _kb(field):
+    try:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith(field))
+    except OSError:
+        return None
+_sizes = {"peak_kb": _kb("VmHWM"), "rss_kb": _kb("VmRSS")}
+import json as _json
+print(_json.dumps({**globals().get("report", {}), **_sizes}))
+"""
+
+
+K = TypeVar("K")
+
+
+class BenchError(Exception):
+    """Something cannot be measured."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a process did: CPU seconds including the start of the interpreter, and its output."""
+
+    cpu: float
+    out: bytes
+
+
+def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str | None = None) -> Run:
+    """Run a command of this Python to its end; raises `BenchError` where it fails."""
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            env=environment() if env is None else env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+        assert process.stdout is not None
+        with process.stdout as stdout:
+            out = stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            errors.seek(0)
+            tail = errors.read().decode("utf-8", "replace")[-800:]
+            raise BenchError(f"`{' '.join(command)[:200]}` ended with {process.returncode}:\n{tail}")
+    return Run(usage.ru_utime + usage.ru_stime, out)
+
+
+def environment(*first: str | Path, **extra: str) -> dict[str, str]:
+    """This environment with folders put before the import path, no proxy for the loopback, and `extra`."""
+    paths = [*map(str, first), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    paths = [str(Path(path).resolve()) for path in paths]  # children run elsewhere
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {
+        **inherited,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+        **extra,
+    }
+
+
+def interleaved(
+    subjects: Mapping[K, Callable[[], float]], rounds: int, progress: Callable[[int, int], object]
+) -> dict[K, float]:
+    """The median of each subject; each round asks every one, so that all see the same weather."""
+    found: dict[K, list[float]] = {name: [] for name in subjects}
+    for number in range(rounds):
+        for name, subject in subjects.items():
+            found[name].append(subject())
+        progress(number + 1, rounds)
+    return {name: median(values) for name, values in found.items()}
+
+
+class Worker:
+    """A process that is sent one JSON line at a time and answers each with one. Ends when its input does."""
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._name = " ".join([module, *arguments])
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            env=environment(ROOT),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        try:
+            self.ready = self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def ask(self, **command: Any) -> dict[str, Any]:
+        """Send a command and wait for its answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def close(self) -> None:
+        """End the process. Idempotent."""
+        process = self._process
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise BenchError(f"`{self._name}` ended with {self._process.wait()}, see above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def report_of(code: str, *, env: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Run a script and give its `report` with its memory: `peak_kb` and `rss_kb`, None where unknown."""
+    report: dict[str, Any] = json.loads(run(["-c", code + _REPORT], env=env).out.splitlines()[-1])
+    return report
