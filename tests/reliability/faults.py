@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from gleitzeit.values import Started
 __all__ = ["Backup", "Faulty", "Outcomes", "Plan", "plans", "run"]
 
 #: Every class of error, and what plugins raise that know none of them.
-RAISED = [
+RAISED: list[Callable[[], BaseException]] = [
     *(partial(getattr(errors, name), "planned") for name in errors.__all__),
     partial(ValueError, "odd"),
     partial(KeyError, "key"),
