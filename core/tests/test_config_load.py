@@ -351,12 +351,16 @@ y = 1
         [
             ("g.toml", "a = 1\nb = \n", "g.toml:2: no valid TOML"),
             ("g.toml", "a = 1\na = 2\n", "g.toml:2: no valid TOML"),
-            ("g.json", '{"a": 1,\n}', "g.json:2: no valid JSON"),
+            ("g.json", '{"a": 1,\n"b"}', "g.json:2: no valid JSON"),
             ("g.json", "[1]", "g.json: expected an object"),
             ("g.json", '{"host": {}, "host": {}}', "g.json: the key 'host' stands there twice"),
             ("g.toml", b"a = 1\nb = '\xff'", "g.toml:2: it is no UTF-8 text"),
             ("g.toml", "a = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
-            ("g.json", '{"a": ' * 5000 + "1" + "}" * 5000, "nested too deeply"),
+            (
+                "g.json",
+                '{"a": ' * 5000 + "1" + "}" * 5000,
+                "g.json: nested ",
+            ),  # who says it depends on Python
             ("g.json", '{"a": ' * 100 + "1" + "}" * 100, "nested deeper than 64 levels"),
             ("g.toml", "a = 1" + " " * (8 << 20), "larger than 8 MiB"),
         ],

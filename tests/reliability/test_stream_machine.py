@@ -75,13 +75,16 @@ class StreamMachine(RuleBasedStateMachine):
         texts=st.integers(0, 4),
         ending=st.sampled_from(["finished", "cut", "reset", "more"]),
         layers=st.integers(0, 2),
+        fed=st.integers(0, 8),
     )
-    def begin(self, texts, ending, layers):
+    def begin(self, texts, ending, layers, fed):
         events = [Started(), *(TextDelta(str(number)) for number in range(texts))]
         events += [Finished()] if ending in ("finished", "more") else []
         events += [TextDelta("too late")] if ending == "more" else []
         self.coming = list(events)
         self.run(self.make(Source(events, ResetError("reset") if ending == "reset" else None), layers))
+        for _ in range(fed):
+            self.source.fed.release()
 
     async def make(self, source, layers):
         self.source = source
@@ -254,5 +257,16 @@ async def turns():
         await asyncio.sleep(0)
 
 
-StreamMachine.TestCase.settings = settings(max_examples=400, stateful_step_count=25, deadline=None)
+StreamMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=25, deadline=None)
 TestStream = StreamMachine.TestCase
+
+
+async def test_a_step_that_comes_after_priming_changes_what_was_read_already():
+    async def events():
+        yield TextDelta("one")
+        yield TextDelta("two")
+        yield Finished()
+
+    stream = await Stream(events()).prime()
+    stream.map(lambda event: TextDelta(event.text.upper()) if isinstance(event, TextDelta) else event)
+    assert (await stream.collect()).text == "ONETWO"
