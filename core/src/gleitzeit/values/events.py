@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from attrs import field, frozen
 
 from gleitzeit.values.messages import Part
-from gleitzeit.values.reply import FinishReason, Label, Usage
+from gleitzeit.values.reply import FinishReason, Label, Reply, Usage
 
 if TYPE_CHECKING:
     from gleitzeit.values.targets import Target
@@ -115,6 +115,21 @@ class Finished(_Event):
     vectors: tuple[tuple[float, ...], ...] | None = field(default=None, repr=False)
     labels: tuple[tuple[Label, ...], ...] | None = None
     is_error: bool = False
+
+    @classmethod
+    def of(cls, reply: Reply) -> Finished:
+        """The end of the stream that amounts to `reply`."""
+        return cls(
+            reply.finish_reason or "stop",
+            raw_finish_reason=reply.raw_finish_reason,
+            usage=reply.usage,
+            id=reply.id,
+            model=reply.model,
+            data=reply.data,
+            vectors=reply.vectors,
+            labels=reply.labels,
+            is_error=reply.is_error,
+        )
 
 
 Event: TypeAlias = (

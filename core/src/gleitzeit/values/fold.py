@@ -89,17 +89,5 @@ def events_of(reply: Reply) -> list[Event]:
             events.append(TextDelta(part.text, index=index))
         else:
             events.append(PartDone(part, index=index))
-    events.append(
-        Finished(
-            reply.finish_reason or "stop",
-            raw_finish_reason=reply.raw_finish_reason,
-            usage=reply.usage,
-            id=reply.id,
-            model=reply.model,
-            data=reply.data,
-            vectors=reply.vectors,
-            labels=reply.labels,
-            is_error=reply.is_error,
-        )
-    )
+    events.append(Finished.of(reply))
     return events

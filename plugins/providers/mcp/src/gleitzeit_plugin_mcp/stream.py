@@ -18,6 +18,7 @@ from gleitzeit.values import (
     TextPart,
     UsageUpdate,
 )
+from gleitzeit.values.fold import events_of
 
 __all__ = ["events"]
 
@@ -114,22 +115,8 @@ def _rest(reply: Reply, said: str) -> list[Event]:
         rest = [part for part in reply.parts if not isinstance(part, TextPart)]
         found += [PartDone(part, index=number) for number, part in enumerate(rest, 1)]
     else:
-        for number, part in enumerate(reply.parts):
-            if isinstance(part, TextPart):
-                found.append(TextDelta(part.text, index=number))
-            else:
-                found.append(PartDone(part, index=number))
+        found += events_of(reply)[1:-1]
     if reply.usage is not None:
         found.append(UsageUpdate(reply.usage))
-    found.append(
-        Finished(
-            reply.finish_reason or "stop",
-            raw_finish_reason=reply.raw_finish_reason,
-            usage=reply.usage,
-            id=reply.id,
-            model=reply.model,
-            data=reply.data,
-            is_error=reply.is_error,
-        )
-    )
+    found.append(Finished.of(reply))
     return found
