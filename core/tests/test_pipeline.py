@@ -6,7 +6,7 @@ import time
 import pytest
 
 from core.tests.toys import Good, failing, host, running
-from gleitzeit import Chat, Model, Plugin, Provider, Reply, Stream, TextDelta
+from gleitzeit import Chat, Model, Plugin, Provider, Reply, Stream, TextDelta, Verdict
 from gleitzeit.errors import (
     DeadlineError,
     GleitzeitError,
@@ -256,3 +256,22 @@ async def test_a_provider_that_cancels_itself_does_not_cancel_its_caller():
     async with host(leaky=Leaky) as h:
         with pytest.raises(PluginError, match="CancelledError"):
             await h.call(Chat("hi").to("leaky/m"))
+
+
+async def test_closing_lets_calls_finish_wherever_they_are_on_their_way():
+    class Pondering(Plugin):
+        async def security_check(self, request, target):
+            asked.set()
+            await go.wait()
+            return Verdict.allow()
+
+    asked, go = asyncio.Event(), asyncio.Event()
+    h = host(pondering=Pondering)
+    await h.open()
+    call = asyncio.create_task(h.call(Chat("hi").to("good/m")))
+    await asked.wait()
+    closing = asyncio.create_task(h.close())
+    await asyncio.sleep(0)
+    go.set()
+    assert (await call).text == "good"
+    await closing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -117,8 +118,10 @@ class Host:
         if self._loop is None:
             return
         self._loop = None
+        ends = time.monotonic() + self.config.host.drain_timeout
+        await self._pipeline.drain(self.config.host.drain_timeout)
         await self._catalogue.close()
-        await self._registry.stop(self.config.host.drain_timeout)
+        await self._registry.stop(max(0.0, ends - time.monotonic()))
         http, self._http = self._http, None
         if http is not None:
             await http.aclose()

@@ -7,6 +7,7 @@ lease → wrap_attempt ( provider.call ) ) → reply or stream
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -63,13 +64,19 @@ class Pipeline:
         self._registry = registry
         self._router = router
         self._memo: dict[tuple[str, type[Operation]], Corridor] = {}
+        self._under_way = 0
+        self._quiet: asyncio.Event | None = None
 
     async def call(self, request: Request) -> Reply:
         """The whole answer; a stream that a provider gives anyway is collected."""
         request = self._dated(request)
         with Deadline(request.deadline, f"the call to {request.target}"):
-            answer = await self._run(request)
-            return await answer.collect() if isinstance(answer, Stream) else answer
+            self._begin()
+            try:
+                answer = await self._run(request)
+                return await answer.collect() if isinstance(answer, Stream) else answer
+            finally:
+                self._end()
 
     def stream(self, request: Request) -> Stream:
         """The answer as a stream, asked for when it is entered or read."""
@@ -77,10 +84,30 @@ class Pipeline:
         async def open() -> Stream:
             begun = self._dated(request).evolve(stream=True)
             with Deadline(begun.deadline, f"the call to {begun.target}"):
-                answer = await self._run(begun)
+                self._begin()
+                try:
+                    answer = await self._run(begun)
+                finally:
+                    self._end()  # from here on the stream's lease speaks for it
                 return answer if isinstance(answer, Stream) else Stream.of(answer)
 
         return Stream.opening(open)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait up to `seconds` until no call is under way, wherever on its way it may be."""
+        if self._under_way:
+            self._quiet = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._quiet.wait()
+
+    def _begin(self) -> None:
+        self._under_way += 1
+
+    def _end(self) -> None:
+        self._under_way -= 1
+        if self._quiet is not None and not self._under_way:
+            self._quiet.set()
 
     def _dated(self, request: Request) -> Request:
         """The request with a deadline: its own, or the host's."""
