@@ -359,7 +359,7 @@ y = 1
             (
                 "g.json",
                 '{"a": ' * 5000 + "1" + "}" * 5000,
-                "g.json: nested ",
+                "nested",
             ),  # who says it depends on Python
             ("g.json", '{"a": ' * 100 + "1" + "}" * 100, "nested deeper than 64 levels"),
             ("g.toml", "a = 1" + " " * (8 << 20), "larger than 8 MiB"),
