@@ -140,15 +140,6 @@ def test_an_unknown_group_of_ours_is_a_problem_with_a_suggestion(site: Site) -> 
     assert "did you mean 'gleitzeit.providers'?" in problem
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_a_problem(site: Site) -> None:
-    folder = site.add("gleitzeit-plugin-acme", ACME)
-    (folder / "entry_points.txt").chmod(0)
-    index = site.scan()
-    assert index.entries == ()
-    assert "gleitzeit-plugin-acme" in index.problems[0]
-
-
 def test_a_directory_in_place_of_the_file_is_a_problem(site: Site) -> None:
     folder = site.add("gleitzeit-plugin-acme", ACME)
     (folder / "entry_points.txt").unlink()

@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from gleitzeit.values.catalogue import Tool
 from gleitzeit.values.evolve import copier
-from gleitzeit.values.messages import Message, Part
+from gleitzeit.values.messages import Message
 from gleitzeit.values.targets import Target
 
 __all__ = [
@@ -225,6 +225,3 @@ class Request:
 
 
 _copy = copier(Request)
-
-#: What a tool or model may be given besides text.
-Content: TypeAlias = str | Part | Iterable[str | Part]
