@@ -153,6 +153,7 @@ async def test_calls_over_http_with_faults_leave_nothing_and_memory_does_not_gro
     for _ in range(5):
         await asyncio.sleep(0)  # transports close in callbacks
     assert descriptors() <= before
-    # A leak shows in every round, the noise of pools and buffers does not.
+    # What a fifth of the calls leaks is an object of several blocks each, in every round; pools,
+    # buffers and the rest of the suite make less noise than that.
     grown = [after - before for before, after in pairwise(before_each)]
-    assert min(grown) < len(some) / 10, f"{grown} more blocks of memory after {len(some)} more calls each"
+    assert min(grown) < len(some) / 2, f"{grown} more blocks of memory after {len(some)} more calls each"
