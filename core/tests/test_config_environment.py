@@ -14,7 +14,7 @@ from gleitzeit.manifest import Shipped
 
 SCHEMA = {
     "type": "object",
-    "$defs": {"Retry": {"type": "object", "properties": {"times": {"type": "integer"}}}},
+    "$defs": {"Again": {"type": "object", "properties": {"times": {"type": "integer"}}}},
     "properties": {
         "api_key": {"type": "string"},
         "max_tokens": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
@@ -22,7 +22,7 @@ SCHEMA = {
         "verbose": {"type": "boolean"},
         "stop": {"type": "array", "items": {"type": "string"}},
         "headers": {"type": "object", "additionalProperties": {"type": "string"}},
-        "retry": {"$ref": "#/$defs/Retry"},
+        "again": {"$ref": "#/$defs/Again"},
         "level": {"enum": ["low", "high"]},
         "stop_or_text": {"anyOf": [{"type": "array"}, {"type": "string"}]},
         "mixedCase": {"type": "string"},
@@ -74,7 +74,7 @@ class TestValues:
             ("verbose", "Off", False),
             ("stop", '["a", "b"]', ["a", "b"]),
             ("headers", '{"a": "b"}', {"a": "b"}),
-            ("retry", '{"times": 3}', {"times": 3}),
+            ("again", '{"times": 3}', {"times": 3}),
             ("level", "high", "high"),
             ("stop_or_text", '["a"]', '["a"]'),
         ],
@@ -152,7 +152,7 @@ class TestNames:
         assert one("GLEITZEIT__PROVIDERS__ACME__A__B", "x", known=False) == {"a": {"b": "x"}}
 
     def test_reach_nested_keys_by_the_schema(self) -> None:
-        assert one("GLEITZEIT__PROVIDERS__ACME__RETRY__TIMES", "3") == {"retry": {"times": 3}}
+        assert one("GLEITZEIT__PROVIDERS__ACME__AGAIN__TIMES", "3") == {"again": {"times": 3}}
 
     def test_are_kept_where_any_name_may_stand(self) -> None:
         assert one("GLEITZEIT__PROVIDERS__ACME__HEADERS__X_Token", "t") == {"headers": {"X_Token": "t"}}
@@ -204,7 +204,7 @@ class TestUnknown:
                 "there is no section 'providr' to set; did you mean 'providers'?",
             ),
             ("GLEITZEIT__PROFILES__X__KEY", "choose a profile by GLEITZEIT_PROFILE"),
-            ("GLEITZEIT__HOST__TIEMOUT", "there is no key 'tiemout'; did you mean 'timeout'?"),
+            ("GLEITZEIT__HOST__HOOK_TIEMOUT", "there is no key 'hook_tiemout'; did you mean 'hook_timeout'?"),
             ("GLEITZEIT__HOST__HTTP__PROXI", "did you mean 'proxy'?"),
             ("GLEITZEIT__PROVIDERS__OPENAI", "it names no key of providers.openai"),
             ("GLEITZEIT__PROVIDERS", "it names no key"),
@@ -282,7 +282,7 @@ class TestArguments:
             ({"providers.acmee.api_key": "x"}, "there is no provider 'acmee'; did you mean 'acme'?"),
             ({"provider": {"acme": {"api_key": "x"}}}, "there is no such section; did you mean 'providers'?"),
             ({"host.timeout": "soon"}, "expected a number"),
-            ({"host.tiemout": 5}, "did you mean 'timeout'?"),
+            ({"host.hook_tiemout": 5}, "did you mean 'hook_timeout'?"),
             ({"host": 5}, "expected a table"),
             ({"providers": {1: {}}}, "the key 1 in providers is no text"),
             ({"providers": {"acme": 5}}, "expected a table"),

@@ -58,7 +58,7 @@ class TestHost:
             ("timeout", "${T:-soon}", "expected a number, got a text"),
             ("http", {"proxy": "secret://env/X"}, "a reference to a secret cannot stand here"),
             ("http", {"max_connections": 0}, "http.max_connections: expected at least 1"),
-            ("tiemout", 1, "there is no such key; did you mean 'timeout'?"),
+            ("hook_tiemout", 1, "there is no such key; did you mean 'hook_timeout'?"),
         ],
     )
     def test_refuses_what_does_not_fit(self, key: str, value: Any, said: str) -> None:

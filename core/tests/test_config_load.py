@@ -165,15 +165,15 @@ class TestPrecedence:
         write("""
             [providers.p]
             stop = ["a", "b"]
-            [providers.p.retry]
+            [providers.p.again]
             times = 3
             delay = 1
             [profiles.x.providers.p]
             stop = ["c"]
-            retry.delay = 2
+            again.delay = 2
         """)
         values = instance(load(profile="x", environ={}), "p").values
-        assert values == {"stop": ["c"], "retry": {"times": 3, "delay": 2}}
+        assert values == {"stop": ["c"], "again": {"times": 3, "delay": 2}}
 
     def test_a_profile_may_add_an_instance(self, write: Write) -> None:
         write("[profiles.x.providers.p]\nkey = 1\n")
@@ -303,7 +303,7 @@ profile x in gleitzeit.toml:13: profiles.x.hots: there is no such section; did y
 profile y in gleitzeit.toml:15: profiles.y: expected a table; write [profiles.y.SECTION]
 gleitzeit.toml: there is no profile 'z'; it has x, y
 environment variable GLEITZEIT__PROVIDERS__R__KEY: there is no provider 'r'; declared are p, q; or write [providers.r]
-gleitzeit.toml:2: host.tiemout: there is no such key; did you mean 'timeout'?
+gleitzeit.toml:2: host.hook_tiemout: there is no such key; did you mean 'hook_timeout'?
 gleitzeit.toml:5: providers.p.enabled: expected true or false, got a text; write enabled = true or false
 gleitzeit.toml:6: providers.p.models[0]: expected a name, or a table with a name
 gleitzeit.toml:8: providers.q: expected a table; write [providers.q]
@@ -316,7 +316,7 @@ class TestProblems:
     def test_are_all_told_at_once_with_file_line_key_and_next_step(self, write: Write) -> None:
         write("""\
 [host]
-tiemout = 5
+hook_tiemout = 5
 [provider.x]
 [providers.p]
 enabled = "yes"

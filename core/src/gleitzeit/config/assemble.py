@@ -14,8 +14,10 @@ from gleitzeit.config.model import Config, HostConfig, HttpConfig, InstanceConfi
 from gleitzeit.config.problems import Problems
 from gleitzeit.config.profiles import INSTANCES, apply
 from gleitzeit.config.reader import Reader
+from gleitzeit.config.resilience import translated
 from gleitzeit.config.servers import foreign
 from gleitzeit.config.shape import HOST, ROUTE
+from gleitzeit.config.tables import DEFAULTS
 from gleitzeit.discovery import Index
 from gleitzeit.errors import ConfigError
 
@@ -97,11 +99,14 @@ def _host(base: Table, reader: Reader, directory: str) -> HostConfig:
     http = given.pop("http", {})
     if "ca_file" in http:
         http["ca_file"] = _place(http["ca_file"], directory)
+    if "status_socket" in given:
+        given["status_socket"] = _place(given["status_socket"], directory)
+    resilience = translated({key: given.pop(key) for key in DEFAULTS if key in given})
     given["mcp_files"] = [_place(name, directory) for name in given.get("mcp_files", ())]
     settings: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in given.items()
     }
-    return HostConfig(**settings, http=HttpConfig(**http))
+    return HostConfig(**settings, http=HttpConfig(**http), resilience=resilience)
 
 
 def _place(name: str, directory: str) -> str:
@@ -114,7 +119,11 @@ def _routes(base: Table, reader: Reader) -> dict[str, RouteConfig]:
     for name, node in base.table("routes").items.items():
         given = reader.settings(node, ROUTE, ("routes", name))
         routes[name] = RouteConfig(
-            name, targets=tuple(given.get("targets", ())), strategy=given.get("strategy", "ordered")
+            name,
+            targets=tuple(given.get("targets", ())),
+            strategy=given.get("strategy", "ordered"),
+            options=given.get("options", {}),
+            allow_strategies=tuple(given.get("allow_strategies", ())),
         )
     return routes
 

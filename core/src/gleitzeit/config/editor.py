@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gleitzeit.config.servers import SERVER
-from gleitzeit.config.shape import HOST, INSTANCE, ROUTE, accepts, properties
+from gleitzeit.config.shape import HOST, INSTANCE, ROUTE, accepts, own, properties
+from gleitzeit.config.tables import CALLED, TABLES
 from gleitzeit.discovery import SECTIONS, Index
 
 __all__ = ["schema"]
 
+#: Ours stand in every section and plugin: written out once, and referred to.
+_TABLES: Final = {name: {"$ref": f"#/$defs/tables/properties/{name}"} for name in CALLED}
 _VARIABLE: Final = {"type": "string", "pattern": r"\$\{"}
 
 
@@ -27,8 +30,9 @@ def schema(index: Index) -> Mapping[str, Any]:
         "servers": {"type": "object", "additionalProperties": _server(index)},
     }
     for section, kind in SECTIONS.items():
-        sections[section] = _section(kind, index, definitions)
-    definitions["host"] = HOST
+        sections[section] = _section(section, kind, index, definitions)
+    definitions["host"] = _shared(HOST)
+    definitions["tables"] = {"type": "object", "properties": {**TABLES, "targets": _targets()}}
     definitions["sections"] = {"type": "object", "properties": sections, "additionalProperties": False}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -43,7 +47,7 @@ def schema(index: Index) -> Mapping[str, Any]:
     }
 
 
-def _section(kind: str, index: Index, definitions: dict[str, Any]) -> dict[str, Any]:
+def _section(section: str, kind: str, index: Index, definitions: dict[str, Any]) -> dict[str, Any]:
     named: dict[str, Any] = {}
     chosen: list[Any] = []
     for entry in index.of_kind(kind):
@@ -51,12 +55,16 @@ def _section(kind: str, index: Index, definitions: dict[str, Any]) -> dict[str, 
         if manifest is None or manifest.config_schema is None or f"{kind}.{entry.name}" in definitions:
             continue
         name = f"{kind}.{entry.name}"
-        definitions[name] = _plugin(manifest.config_schema, f"#/$defs/{name}", manifest.summary)
+        definitions[name] = _plugin(section, manifest.config_schema, f"#/$defs/{name}", manifest.summary)
         reference = {"$ref": f"#/$defs/{name}"}
         given = {"properties": {"plugin": {"const": entry.name}}, "required": ["plugin"]}
         chosen.append({"if": given, "then": reference})
         named[entry.name] = {"if": {"not": {"required": ["plugin"]}}, "then": reference}
-    instance: dict[str, Any] = {**INSTANCE, **({"allOf": chosen} if chosen else {})}
+    instance: dict[str, Any] = {
+        **INSTANCE,
+        "properties": _own(section),
+        **({"allOf": chosen} if chosen else {}),
+    }
     return {
         "type": "object",
         "additionalProperties": instance,
@@ -64,7 +72,7 @@ def _section(kind: str, index: Index, definitions: dict[str, Any]) -> dict[str, 
     }
 
 
-def _plugin(config: Mapping[str, Any], place: str, summary: str) -> dict[str, Any]:
+def _plugin(section: str, config: Mapping[str, Any], place: str, summary: str) -> dict[str, Any]:
     """A plugin's schema beside our own keys, its references leading to its new place."""
     moved = _moved(config, place)
     keys = {key: _relaxed(value, moved) for key, value in (moved.get("properties") or {}).items()}
@@ -72,9 +80,25 @@ def _plugin(config: Mapping[str, Any], place: str, summary: str) -> dict[str, An
     return {
         **found,
         "description": summary or moved.get("description", ""),
-        "properties": {**keys, **INSTANCE["properties"]},
+        "properties": {**keys, **_own(section)},
         "additionalProperties": moved.get("additionalProperties", False),
     }
+
+
+def _own(section: str) -> Mapping[str, Any]:
+    """Our keys of an instance, the large ones as references."""
+    return {key: _TABLES.get(key, value) for key, value in own(section).items()}
+
+
+def _shared(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A table of ours with references for what stands in others too."""
+    keys = {key: _TABLES.get(key, value) for key, value in table["properties"].items()}
+    return {**table, "properties": keys}
+
+
+def _targets() -> Mapping[str, Any]:
+    targets = CALLED["targets"]
+    return {**targets, "additionalProperties": _shared(targets["additionalProperties"])}
 
 
 def _moved(value: Any, place: str) -> Any:
@@ -103,4 +127,4 @@ def _server(index: Index) -> dict[str, Any]:
     for manifest in plugins:
         known.update(properties(manifest.config_schema) if manifest is not None else {})
     keys = {key: value for key, value in known.items() if "$ref" not in str(value)}
-    return {"type": "object", "properties": {**keys, **SERVER["properties"], **INSTANCE["properties"]}}
+    return {"type": "object", "properties": {**keys, **SERVER["properties"], **_own("servers")}}

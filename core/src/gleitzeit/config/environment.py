@@ -16,7 +16,8 @@ from gleitzeit.config.model import Source
 from gleitzeit.config.problems import Problems
 from gleitzeit.config.profiles import INSTANCES, NAMES
 from gleitzeit.config.servers import PLUGIN, SERVER
-from gleitzeit.config.shape import HOST, INSTANCE, ROUTE, decode, descend, properties
+from gleitzeit.config.shape import HOST, ROUTE, decode, descend, own, properties
+from gleitzeit.config.tables import CALLED
 from gleitzeit.discovery import SECTIONS, Entry, Index
 from gleitzeit.errors import PluginError
 from gleitzeit.near import did_you_mean
@@ -55,12 +56,13 @@ def variables(
         try:
             path, schema = _locate(words, base, index)
             value = decode(environ[name], descend(schema, path[_depth(path) :]), schema)
+            more = _nested(path, _node(value, source, path))
         except _Unknown as error:
             problems.add(source, "", str(error), error.step)
         except ValueError as error:
             problems.add(source, "", str(error))
         else:
-            layer = merge(layer, _nested(path, Leaf(value, source)))
+            layer = merge(layer, more)
     assert isinstance(layer, Table)
     return layer
 
@@ -88,12 +90,13 @@ def arguments(overrides: Mapping[str, Any], base: Table, index: Index | None, pr
             value = leaf.value
             if isinstance(value, str):
                 value = decode(value, descend(schema, path[_depth(path) :]), schema)
+            more = _nested(path, _node(value, source, path))
         except _Unknown as error:
             problems.add(source, dotted(path), str(error), error.step)
         except ValueError as error:
             problems.add(source, dotted(path), str(error))
         else:
-            checked = merge(checked, _nested(path, Leaf(value, source)))
+            checked = merge(checked, more)
     assert isinstance(checked, Table)
     return checked
 
@@ -168,6 +171,9 @@ def _follow(words: list[str], node: Table, schema: Mapping[str, Any], *, strict:
         here = at.items if isinstance(at, Table) else {}
         key = _match(word, {**known, **here})
         if key is None:
+            if descend(schema, path) is CALLED["targets"]:
+                what = f"there is no table {dotted((*path, word.lower()))!r}"
+                raise _Unknown(what, "write it into the file: a variable's name can hold no glob")
             if strict and (known or not path):
                 step = did_you_mean(word.lower(), known, f"known keys are {', '.join(known)}")
                 raise _Unknown(f"there is no key {dotted((*path, word.lower()))!r}", step)
@@ -204,7 +210,7 @@ def _schema(section: str, name: str, base: Table, index: Index | None) -> Mappin
     entry = entry_of(section, name, base, index)
     manifest = entry.manifest if entry is not None else None
     schema = manifest.config_schema if manifest is not None else None
-    ours = {**(properties(SERVER) if section == "servers" else {}), **properties(INSTANCE)}
+    ours = {**(properties(SERVER) if section == "servers" else {}), **own(section)}
     known = schema or {}
     extra = known.get("additionalProperties", False) if schema is not None else True
     return {**known, "additionalProperties": extra, "properties": {**properties(known), **ours}}
@@ -215,6 +221,11 @@ def _depth(path: Path) -> int:
     return 1 if path[0] == "host" else 2
 
 
+def _node(value: Any, source: Source, path: Path) -> Node:
+    """A value as a layer holds it: a table that came as a text is a table like any other."""
+    return tree(value, lambda _: source, path)
+
+
 def _nested(path: Path, node: Node) -> Node:
     for key in reversed(path):
         node = Table({str(key): node}, node.source)
@@ -222,8 +233,15 @@ def _nested(path: Path, node: Node) -> Node:
 
 
 def _match(word: str, options: Iterable[str]) -> str | None:
+    """The option that a variable's word means; `gpt-*` is GPT, as `_` at an end would be lost in `__`."""
     folded = _fold(word)
-    return next((option for option in options if _fold(option) == folded), None)
+    meant = None
+    for option in options:
+        if _fold(option) == folded:
+            return option
+        if meant is None and _fold(option).strip("_") == folded:
+            meant = option
+    return meant
 
 
 def _fold(name: str) -> str:

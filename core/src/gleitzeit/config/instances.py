@@ -11,9 +11,11 @@ from gleitzeit.config.merge import Leaf, Node, Path, Table, dotted, leaves, plai
 from gleitzeit.config.model import InstanceConfig, Source
 from gleitzeit.config.problems import Problems, problem
 from gleitzeit.config.reader import Reader, Report
+from gleitzeit.config.resilience import translated
 from gleitzeit.config.secrets import BUILTIN
 from gleitzeit.config.servers import PLUGIN, Fault, normal
-from gleitzeit.config.shape import INSTANCE
+from gleitzeit.config.shape import own
+from gleitzeit.config.tables import TABLES
 from gleitzeit.discovery import SECTIONS, Index
 from gleitzeit.manifest import model_faults
 
@@ -40,10 +42,10 @@ class Instances:
         path = (section, name)
         faults: list[str] = []
 
-        def own(where: Source, key: str, what: str, step: str) -> None:
+        def alone(where: Source, key: str, what: str, step: str) -> None:
             faults.append(problem(where, key, what, step))
 
-        report: Report = own if section == "servers" else self._problems.add
+        report: Report = alone if section == "servers" else self._problems.add
         if not name or "/" in name or not name.isprintable() or name != name.strip():
             step = "names have no slash, and no space around them"
             report(node.source, dotted(path), "this cannot name an instance", step)
@@ -56,7 +58,7 @@ class Instances:
             fields: dict[str, Any] = {"sources": {"": node.source}}
         else:
             # A server, or a provider whose variable is unset, fails alone; a guard must not.
-            lenient: Report = own if section in ("servers", "providers") else self._problems.add
+            lenient: Report = alone if section in ("servers", "providers") else self._problems.add
             fields = self._fields(path, node, report, _unless_disabled(node, lenient))
         self._check_twice(path, node)
         return InstanceConfig(
@@ -68,7 +70,7 @@ class Instances:
         )
 
     def _fields(self, path: tuple[str, str], node: Table, strict: Report, lenient: Report) -> dict[str, Any]:
-        ours = INSTANCE["properties"]
+        ours = own(path[0])
         rest = Table({key: item for key, item in node.items.items() if key not in ours}, node.source)
         values: dict[str, Any] = Reader(self._environ, lenient).value(rest, path)
         checked = Reader(self._environ, strict).checked
@@ -91,6 +93,9 @@ class Instances:
         variables = fill(entry_of(*path, self._base, self._index), values, sources, self._environ)
         fields.pop("models", None)
         fields["model_rows"] = tuple(models)
+        fields["resilience"] = translated({key: fields.pop(key) for key in TABLES if key in fields})
+        targets = fields.get("targets", {})
+        fields["targets"] = {glob: translated(tables) for glob, tables in targets.items()}
         return {**fields, "values": values, "sources": sources, "raw": plain(rest), "variables": variables}
 
     def _rows(self, rows: Any, node: Table, path: Path, report: Report) -> list[dict[str, Any]]:

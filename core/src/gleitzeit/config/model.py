@@ -59,6 +59,10 @@ class InstanceConfig:
     implicit: bool = False
     #: Configuration key -> environment variable that may fill it (from the plugin's manifest).
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: The tables `retry`, `circuit_breaker`, ... of the instance; error codes in them are ours.
+    resilience: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    #: Glob of models and tools -> the same tables for each of them.
+    targets: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def models(self) -> tuple[Model, ...]:
@@ -73,22 +77,31 @@ class InstanceConfig:
 
 @dataclass(frozen=True)
 class RouteConfig:
-    """A name for several targets in order of preference."""
+    """A name for several targets in order of preference.
+
+    `options` go to the strategy; a request may choose one of `allow_strategies` instead of `strategy`.
+    """
 
     name: str
     _: KW_ONLY
     targets: tuple[str, ...]
     strategy: str = "ordered"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    allow_strategies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class HttpConfig:
-    """The host's one HTTP client. A proxy may carry a password and is never shown."""
+    """The host's one HTTP client. A proxy may carry a password and is never shown.
+
+    `connect_timeout` is in seconds.
+    """
 
     verify_ssl: bool = True
     proxy: str | None = field(default=None, repr=False)
     ca_file: str | None = None
     max_connections: int | None = None
+    connect_timeout: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +109,8 @@ class HostConfig:
     """The host's own settings. Times are in seconds.
 
     `allow` and `deny` are globs of distributions; `allow` None allows all. `mcp_files` are files
-    of MCP servers in the format of another program, read as they are.
+    of MCP servers in the format of another program, read as they are. `health_interval` 0 probes
+    nothing. `resilience` holds the tables that everything has which says nothing else.
     """
 
     allow: tuple[str, ...] | None = None
@@ -106,7 +120,10 @@ class HostConfig:
     start_timeout: float = 60.0
     drain_timeout: float = 10.0
     mcp_files: tuple[str, ...] = ()
+    health_interval: float = 0.0
+    status_socket: str | None = None
     http: HttpConfig = field(default_factory=HttpConfig)
+    resilience: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,10 @@ class Reader:
 
     def checked(self, node: Node, schema: Mapping[str, Any], path: Path) -> Any:
         """The value of one of our own keys; None, and a problem, where it does not fit."""
-        if schema.get("type") == "object":
+        if schema.get("type") == "object" and schema.get("additionalProperties") is not True:
             return self.settings(node, schema, path)
         value = self.value(node, path)
-        if isinstance(value, SecretRef):
+        if _refers(value):
             step = "a variable may: ${NAME}"
             self._report(node.source, dotted(path), "a reference to a secret cannot stand here", step)
             return None
@@ -60,18 +60,24 @@ class Reader:
             self._report(node.source, dotted(path), "expected a table", f"write [{dotted(path)}]")
             return {}
         known = properties(schema)
+        others = schema.get("additionalProperties")
         for key in schema.get("required", ()):
             if key not in node.items:
                 self._report(node.source, dotted((*path, key)), "it is missing", advice(key, known[key]))
         found = {}
         for key, item in node.items.items():
-            if key not in known:
+            wanted = known.get(key, others)
+            if not isinstance(wanted, Mapping):
                 step = did_you_mean(key, known, f"known keys are {', '.join(known)}")
                 self._report(item.source, dotted((*path, key)), "there is no such key", step)
-            else:
-                value = self.checked(item, known[key], (*path, key))
-                if value is not None:
-                    found[key] = value
+                continue
+            fault = mismatch(key, schema["propertyNames"]) if "propertyNames" in schema else None
+            if fault is not None:
+                self._report(item.source, dotted((*path, key)), fault, "")
+                continue
+            value = self.checked(item, wanted, (*path, key))
+            if value is not None:
+                found[key] = value
         return found
 
     def _expanded(self, value: Any, source: Source, path: Path) -> Any:
@@ -100,3 +106,12 @@ class Reader:
             what, step = "this is no reference to a secret", error.hint or ""
         self._report(source, dotted(path), what, step)
         return raw
+
+
+def _refers(value: Any) -> bool:
+    """Is this a reference to a secret, or is there one in it?"""
+    if isinstance(value, Mapping):
+        return any(_refers(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(_refers(item) for item in value)
+    return isinstance(value, SecretRef)

@@ -14,6 +14,7 @@ from gleitzeit.config.files import Document, read
 from gleitzeit.config.merge import Leaf, Node, Path, Table, dotted, tree
 from gleitzeit.config.problems import Problems
 from gleitzeit.config.shape import advice, mismatch
+from gleitzeit.config.tables import CALLED
 
 __all__ = ["PLUGIN", "SERVER", "Fault", "foreign", "normal"]
 
@@ -64,8 +65,8 @@ SERVER: Final[Mapping[str, Any]] = {
 _KNOWN: Final = frozenset(
     (*SERVER["properties"], "enabled", "models", "name", "transportType", "sandboxEnabled")
 )
-#: Keys that other programs disagree about: `timeout` is seconds here and milliseconds there.
-_UNCLEAR: Final = frozenset({"timeout"})
+#: Keys that programs disagree about: `timeout` is seconds here and milliseconds there, `retry` a number.
+_UNCLEAR: Final = frozenset({"timeout", *CALLED})
 _WIRES: Final = {"streamable-http": "http", "streamable_http": "http", "streamablehttp": "http"}
 
 

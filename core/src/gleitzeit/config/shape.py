@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gleitzeit.config.merge import Path
+from gleitzeit.config.tables import CALLED, DEFAULTS
+from gleitzeit.near import did_you_mean
 
 __all__ = [
     "HOST",
@@ -18,6 +20,7 @@ __all__ = [
     "decode",
     "descend",
     "mismatch",
+    "own",
     "properties",
 ]
 
@@ -41,6 +44,18 @@ HOST: Final[Schema] = {
         "start_timeout": _seconds("Seconds that an instance may take to start."),
         "drain_timeout": _seconds("Seconds that calls in flight may take when the host closes."),
         "mcp_files": {**_TEXTS, "description": "Files of MCP servers in another program's format."},
+        "health_interval": {
+            "type": "number",
+            "minimum": 0,
+            "default": 0,
+            "description": "Seconds between health probes of running instances; 0: none.",
+        },
+        "status_socket": {
+            "type": "string",
+            "minLength": 1,
+            "description": "File of the local socket that tells other processes how the host fares.",
+        },
+        **DEFAULTS,
         "http": {
             "type": "object",
             "additionalProperties": False,
@@ -54,12 +69,14 @@ HOST: Final[Schema] = {
                     "minimum": 1,
                     "description": "Most connections at once.",
                 },
+                "connect_timeout": {**_seconds("Seconds to connect."), "maximum": 86_400, "default": 5},
             },
         },
     },
 }
 
-#: The keys that an instance of any plugin has; all others go to the plugin.
+#: The keys that an instance of any plugin has. What answers calls has more, see `own`; all others
+#: go to the plugin.
 INSTANCE: Final[Schema] = {
     "type": "object",
     "properties": {
@@ -87,6 +104,15 @@ ROUTE: Final[Schema] = {
     "properties": {
         "targets": {**_TEXTS, "minItems": 1, "description": "Models or tools, in order of preference."},
         "strategy": {"type": "string", "description": "The plugin that orders the targets of a call."},
+        "options": {
+            "type": "object",
+            "additionalProperties": True,
+            "description": "What the strategy is told.",
+        },
+        "allow_strategies": {
+            **_TEXTS,
+            "description": "Strategies that a request may choose instead.",
+        },
     },
 }
 
@@ -112,10 +138,17 @@ def mismatch(value: Any, schema: Schema) -> str | None:
     kind = _kind(value)
     if kind not in wanted and not (kind == "integer" and "number" in wanted):
         return f"expected {' or '.join(_NAMES[each] for each in wanted)}, got {_NAMES.get(kind, kind)}"
+    # Asked for what must hold, as for NaN no comparison does.
     if "exclusiveMinimum" in schema and not value > schema["exclusiveMinimum"]:
         return f"expected more than {schema['exclusiveMinimum']}"
-    if "minimum" in schema and value < schema["minimum"]:
+    if "minimum" in schema and not value >= schema["minimum"]:
         return f"expected at least {schema['minimum']}"
+    if "maximum" in schema and not value <= schema["maximum"]:
+        return f"expected at most {schema['maximum']:,.10g}".replace(",", "_")
+    if "enum" in schema and value.casefold() not in schema["enum"]:
+        lower = [each for each in schema["enum"] if each == each.casefold()]
+        step = did_you_mean(value, lower, f"such as {', '.join(schema['examples'])}")
+        return f"there is no such {schema['title']}; {step}"
     if (schema.get("minLength") or schema.get("minItems")) and not value:
         return "it is empty"
     if "items" in schema:
@@ -129,8 +162,16 @@ def mismatch(value: Any, schema: Schema) -> str | None:
 def advice(key: str, schema: Schema) -> str:
     """What to write under the key instead."""
     kind = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]
+    for example in (*(schema.get("examples") or ()), *([schema["default"]] if "default" in schema else ())):
+        return f"write {key} = {json.dumps(example)}"
     least = schema.get("minimum", 10)
     return f"write {key} = {least if kind in ('integer', 'number') else _EXAMPLES[kind]}"
+
+
+def own(section: str) -> Mapping[str, Schema]:
+    """The keys of an instance in this section that are ours, whatever its plugin."""
+    more = CALLED if section in ("providers", "servers") else {}
+    return {**INSTANCE["properties"], **more}
 
 
 def accepts(schema: Schema | None, root: Schema | None = None) -> frozenset[str]:

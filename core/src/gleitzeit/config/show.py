@@ -9,9 +9,11 @@ from typing import Any, Final
 
 from gleitzeit.config.interpolate import mentions
 from gleitzeit.config.merge import Path, dotted
-from gleitzeit.config.model import Config, HostConfig, HttpConfig, InstanceConfig, Source
+from gleitzeit.config.model import Config, HostConfig, HttpConfig, InstanceConfig, RouteConfig, Source
+from gleitzeit.config.resilience import SECTIONS, settle
 from gleitzeit.config.secrets import SecretRef
 from gleitzeit.config.shape import accepts, descend, properties
+from gleitzeit.config.tables import DEFAULTS
 from gleitzeit.errors import PluginError
 
 __all__ = ["MASK", "is_secret", "mask", "show"]
@@ -31,23 +33,13 @@ def show(config: Config, *, reveal: bool = False) -> Mapping[str, Any]:
     """Section -> key -> {"value", "source"}; see `Config.show`."""
     shown: dict[str, Any] = {"files": list(config.files), "profile": config.profile, "host": {}}
     for key, value in _settings(config.host, HostConfig):
-        source = _near(config.sources, f"host.{key}")
+        source = _within(config.sources, f"host.{key}")
         shown["host"][key] = _item(_link(value) if key == "http.proxy" and not reveal else value, source)
     for instance in config.instances:
         section = shown.setdefault(instance.section or instance.kind, {})
         section[instance.name] = _instance(instance, _schema(config, instance), reveal)
     if config.routes:
-        shown["routes"] = {
-            name: {
-                "targets": _item(
-                    list(route.targets), _near(config.sources, dotted(("routes", name, "targets")))
-                ),
-                "strategy": _item(
-                    route.strategy, _near(config.sources, dotted(("routes", name, "strategy")))
-                ),
-            }
-            for name, route in config.routes.items()
-        }
+        shown["routes"] = {name: _route(route, config.sources) for name, route in config.routes.items()}
     if config.aliases:
         shown["aliases"] = {
             name: _item(target, _near(config.sources, dotted(("aliases", name))))
@@ -55,6 +47,20 @@ def show(config: Config, *, reveal: bool = False) -> Mapping[str, Any]:
         }
     if config.warnings:
         shown["warnings"] = list(config.warnings)
+    return shown
+
+
+def _route(route: RouteConfig, sources: Mapping[str, Source]) -> dict[str, Any]:
+    place: Path = ("routes", route.name)
+    shown = {
+        "targets": _item(list(route.targets), _near(sources, dotted((*place, "targets")))),
+        "strategy": _item(route.strategy, _near(sources, dotted((*place, "strategy")))),
+    }
+    for path, value in _leaves(route.options, ("options",)):
+        shown[dotted(path)] = _item(mask(value, path, None), _near(sources, dotted((*place, *path))))
+    if route.allow_strategies:
+        source = _near(sources, dotted((*place, "allow_strategies")))
+        shown["allow_strategies"] = _item(list(route.allow_strategies), source)
     return shown
 
 
@@ -107,6 +113,9 @@ def _instance(instance: InstanceConfig, schema: Mapping[str, Any] | None, reveal
         shown["models"] = _item(
             [row["name"] for row in instance.model_rows], _near(instance.sources, "models")
         )
+    tables = {**instance.resilience, **({"targets": instance.targets} if instance.targets else {})}
+    for path, value in _settled(tables):
+        shown[dotted(path)] = _item(value, _within(instance.sources, dotted(path)))
     for path, value in _leaves(instance.values):
         key = dotted(path)
         source = _near(instance.sources, key)
@@ -127,8 +136,21 @@ def _settings(settings: Any, kind: type, prefix: str = "") -> Iterator[tuple[str
         value = getattr(settings, each.name)
         if isinstance(value, HttpConfig):
             yield from _settings(value, HttpConfig, "http.")
+        elif each.name == "resilience":
+            whole = settle(value)
+            for name in DEFAULTS:
+                yield from _settings(getattr(whole, name), SECTIONS[name], f"{name}.")
         else:
             yield prefix + each.name, list(value) if isinstance(value, tuple) else value
+
+
+def _settled(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The values of tables of ours; those for single codes as one, as no file need have named the codes."""
+    for key, item in value.items():
+        if isinstance(item, Mapping) and key != "by_code":
+            yield from _settled(item, (*path, key))
+        else:
+            yield (*path, key), list(item) if isinstance(item, tuple) else item
 
 
 def _schema(config: Config, instance: InstanceConfig) -> Mapping[str, Any] | None:
@@ -170,6 +192,12 @@ def _link(value: Any) -> Any:
 
 def _near(sources: Mapping[str, Source], key: str) -> Source:
     return sources.get(key, _DEFAULT)
+
+
+def _within(sources: Mapping[str, Source], key: str) -> Source:
+    """Where the value, or the last that was set of a table, comes from."""
+    inner = [source for name, source in sources.items() if name.startswith(f"{key}.")]
+    return sources.get(key) or (inner[-1] if inner else _DEFAULT)
 
 
 def _item(value: Any, source: Source) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from gleitzeit.errors import (
     ResetError,
 )
 
-__all__ = ["CONNECT_TIMEOUT", "MAX_CONNECTIONS", "make_client", "map_http_error"]
+__all__ = ["CONNECT_TIMEOUT", "MAX_CONNECTIONS", "make_client", "map_http_error", "tls_context"]
 
 #: Seconds to connect. There is no read timeout: the corridor owns deadlines and ends stalls.
 CONNECT_TIMEOUT: Final = 5.0
@@ -37,24 +37,25 @@ def make_client(
 ) -> httpx2.AsyncClient:
     """A client for all instances: HTTP/1.1 with keep-alive, no retries, no redirects, no cookies.
 
-    `http` has `verify_ssl`, `ca_file`, `proxy` and `max_connections`, as keys or attributes;
-    proxies of the environment hold where it names none, but never for loopback addresses. With
-    a `transport`, these are the transport's matter. Raises `ConfigError` for settings that cannot hold.
+    `http` has `verify_ssl`, `ca_file`, `proxy`, `max_connections` and `connect_timeout`, as keys or
+    attributes; proxies of the environment hold where it names none, but never for loopback
+    addresses. With a `transport`, these are the transport's matter. Raises `ConfigError` for settings
+    that cannot hold.
     """
     settings = http if isinstance(http, Mapping) else {name: getattr(http, name, None) for name in _SETTINGS}
     limit = settings.get("max_connections") or MAX_CONNECTIONS
     try:
         return httpx2.AsyncClient(
             headers={"User-Agent": "gleitzeit"},
-            timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT),
+            timeout=httpx2.Timeout(None, connect=settings.get("connect_timeout") or CONNECT_TIMEOUT),
             limits=httpx2.Limits(
                 max_connections=limit,
                 max_keepalive_connections=min(limit, _IDLE),
                 keepalive_expiry=_KEEPALIVE,
             ),
             # One context for the direct transport and those behind proxies: each costs 10-20 ms.
-            verify=True if transport is not None else _tls(settings),
-            proxy=settings.get("proxy") or None,
+            verify=True if transport is not None else tls_context(settings),
+            proxy=None if transport is not None else settings.get("proxy") or None,
             mounts=None if transport is not None else dict.fromkeys(_LOOPBACK),
             # What one instance is given as a cookie must not travel with another's calls.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -64,10 +65,12 @@ def make_client(
         raise ConfigError(f"[host.http]: the proxy cannot be used: {type(error).__name__}") from None
 
 
-_SETTINGS: Final = ("verify_ssl", "ca_file", "proxy", "max_connections")
+_SETTINGS: Final = ("verify_ssl", "ca_file", "proxy", "max_connections", "connect_timeout")
 
 
-def _tls(settings: Mapping[str, Any]) -> ssl.SSLContext:
+def tls_context(http: Mapping[str, Any] | object) -> ssl.SSLContext:
+    """What `verify_ssl` and `ca_file` mean, as keys or attributes. Takes 10-20 ms; raises `ConfigError`."""
+    settings = http if isinstance(http, Mapping) else {name: getattr(http, name, None) for name in _SETTINGS}
     if settings.get("verify_ssl") is False:
         return httpx2.create_ssl_context(verify=False)
     ca_file = settings.get("ca_file")
