@@ -40,7 +40,10 @@ GleitzeitError
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+if TYPE_CHECKING:
+    from gleitzeit.values.limits import RateLimits
 
 __all__ = [
     "AccessError",
@@ -101,6 +104,10 @@ class GleitzeitError(Exception):
     retryable: bool = False
     #: May another target be asked instead?
     fallback: bool = False
+    #: Does it speak against the target, for its circuit breaker and the balance?
+    counts: bool = False
+    #: What the upstream said of its rate limits with this error.
+    limits: RateLimits | None = None
     #: The attempts at other targets that failed before this one (`Attempt`).
     attempts: tuple[Any, ...] = ()
 
@@ -183,6 +190,7 @@ class PluginError(GleitzeitError):
     code = "plugin"
     exit_code = 4
     fallback = True
+    counts = True
 
 
 class PluginNotFoundError(PluginError):
@@ -336,6 +344,7 @@ class OverloadedError(CapacityError):
     code = "overloaded"
     next_step = "ask again later, or name a fallback target in a route"
     retryable = True
+    counts = True
 
 
 class BreakerOpenError(CapacityError):
@@ -356,6 +365,7 @@ class UpstreamError(GleitzeitError):
     code = "upstream"
     exit_code = 8
     fallback = True
+    counts = True
 
 
 class ServerFaultError(UpstreamError):
@@ -387,6 +397,7 @@ class ToolFailedError(UpstreamError):
 
     code = "tool_failed"
     fallback = False
+    counts = False
 
 
 class WireError(GleitzeitError):
@@ -396,6 +407,7 @@ class WireError(GleitzeitError):
     exit_code = 9
     retryable = True
     fallback = True
+    counts = True
 
 
 class CannotConnectError(WireError):
@@ -427,3 +439,4 @@ class DeadlineError(GleitzeitError):
     code = "deadline"
     exit_code = 10
     fallback = True
+    counts = True

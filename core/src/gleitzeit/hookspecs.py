@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import pluggy
 
-from gleitzeit.errors import PluginLoadError
+from gleitzeit.errors import GleitzeitError, PluginLoadError
 from gleitzeit.kinds import Middleware
 from gleitzeit.values import (
     Health,
@@ -21,6 +21,7 @@ from gleitzeit.values import (
     Reply,
     Request,
     Resource,
+    Retry,
     Route,
     Stream,
     Target,
@@ -94,6 +95,15 @@ class HookSpecs:
         raise NotImplementedError
 
     @hookspec
+    def retry_policy(self, request: Request, error: GleitzeitError, tries: int) -> Retry | None:
+        """Whether a target that failed is asked again; it has been asked `tries` times for this call.
+
+        The first plugin that has an opinion decides instead of the configured policy; None is no
+        opinion. An exception is logged, and the configured policy holds.
+        """
+        raise NotImplementedError
+
+    @hookspec
     def lifespan(self) -> AbstractAsyncContextManager[Any]:
         """Entered before first use and left after the last, by one task that the host owns."""
         raise NotImplementedError
@@ -103,6 +113,8 @@ HOOKS: Final = tuple(
     name for name, value in vars(HookSpecs).items() if getattr(value, f"{PROJECT}_spec", None)
 )
 _COROUTINES: Final = frozenset({"call", "health"})
+#: Nobody awaits what these give.
+_PLAIN: Final = frozenset({"wrap_call", "wrap_attempt", "retry_policy", "lifespan"})
 
 
 def mark(cls: type, base: type) -> None:
@@ -149,6 +161,8 @@ def _check_signature(method: Any, name: str, plugin: str) -> None:
         raise _wrong(method, plugin, f"`{name}` takes ({', '.join(map(str, given))})", fix)
     if name in _COROUTINES and not inspect.iscoroutinefunction(method):
         raise _wrong(method, plugin, f"`{name}` is not a coroutine function", fix)
+    if name in _PLAIN and inspect.iscoroutinefunction(method):
+        raise _wrong(method, plugin, f"`{name}` is a coroutine function, and nobody awaits it", fix)
 
 
 def _wrong(method: Any, plugin: str, what: str, fix: str) -> PluginLoadError:

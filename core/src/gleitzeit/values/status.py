@@ -1,4 +1,4 @@
-"""What is known of an instance's state: health, verdicts of guards, outcomes of hooks."""
+"""What plugins say of instances and calls: health, verdicts, whether to retry, outcomes of hooks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
-__all__ = ["Health", "HealthStatus", "Outcome", "State", "Verdict"]
+__all__ = ["Health", "HealthStatus", "Outcome", "Retry", "State", "Verdict"]
 
 T = TypeVar("T")
 
@@ -41,6 +41,31 @@ class Verdict:
     def deny(cls, reason: str) -> Verdict:
         """A vote against the call; one is enough. The reason is shown to the caller."""
         return cls(False, reason=reason)
+
+
+@frozen(kw_only=True)
+class Retry:
+    """A plugin's word on a failed call: ask again after `delay` seconds, or never (None).
+
+    The host still asks nothing again that may have acted, that has streamed content, or whose time
+    or retry budget is spent.
+    """
+
+    delay: float | None = field(kw_only=False)
+
+    @classmethod
+    def after(cls, seconds: float) -> Retry:
+        """Ask again after so many seconds; 0 for at once."""
+        if not 0 <= seconds < float("inf"):
+            raise ValueError(
+                f"a retry cannot wait {seconds} seconds; give a number from 0, or `Retry.never()`"
+            )
+        return cls(float(seconds))
+
+    @classmethod
+    def never(cls) -> Retry:
+        """Do not ask this target again."""
+        return cls(None)
 
 
 class State(StrEnum):
