@@ -32,6 +32,7 @@ from gleitzeit.values import (
     Health,
     ImagePart,
     Invoke,
+    Limit,
     Message,
     Model,
     Operation,
@@ -40,6 +41,7 @@ from gleitzeit.values import (
     PartDone,
     Prompt,
     ProviderState,
+    RateLimits,
     Reply,
     Request,
     Resource,
@@ -70,6 +72,7 @@ EVERY: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (Route, some.routes()),
     (Operation, some.operations()),
     (Request, some.requests()),
+    (RateLimits, some.rate_limits()),
     (Reply, some.replies()),
     (Event, some.events()),
     (Health, some.healths()),
@@ -208,6 +211,14 @@ def test_the_partial_reply_of_an_error_comes_back() -> None:
     again = from_json(Outcome, to_json(Outcome("p", error=error))).error
     assert isinstance(again, RateLimitedError)
     assert again.partial == Reply("half")
+
+
+def test_the_rate_limits_of_an_error_come_back() -> None:
+    error = RateLimitedError("late")
+    error.limits = RateLimits(tokens=Limit(100, 0, 1.5))
+    again = from_json(Outcome, to_json(Outcome("p", error=error))).error
+    assert isinstance(again, RateLimitedError)
+    assert again.limits == error.limits
 
 
 def test_the_text_of_a_foreign_error_is_not_carried() -> None:

@@ -149,6 +149,11 @@ async def test_settings_may_be_an_object() -> None:
         assert client.timeout.read is None
 
 
+async def test_the_time_to_connect_may_be_set() -> None:
+    async with make_client({"connect_timeout": 0.5}) as client:
+        assert (client.timeout.connect, client.timeout.read) == (0.5, None)
+
+
 async def test_a_closed_port_cannot_be_connected_to() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
-from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -30,7 +28,7 @@ from gleitzeit.errors import (
 )
 from gleitzeit.testing import strategies as some
 from gleitzeit.wire.errors import answer_error
-from gleitzeit.wire.faults import read_fault, retry_after
+from gleitzeit.wire.faults import read_fault
 from gleitzeit.wire.scrub import scrub
 
 
@@ -216,38 +214,6 @@ def test_the_error_names_what_a_person_needs() -> None:
 def test_a_redirect_and_a_strange_page_hint_at_the_address() -> None:
     assert "base_url" in str(answer_error(b"", status=301))
     assert "base_url" in str(answer_error(b"<html></html>", status=404))
-
-
-@pytest.mark.parametrize(
-    "headers, seconds",
-    [
-        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
-        ({"retry-after": "2"}, 2.0),
-        ({"retry-after": "0.25"}, 0.25),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": "nan"}, None),
-        ({"retry-after": "-3"}, None),
-        ({"retry-after-ms": "x", "retry-after": "1"}, 1.0),
-        ({}, None),
-    ],
-)
-def test_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
-    assert answer_error(b"", status=429, headers=headers).retry_after == seconds
-
-
-def test_waiting_until_a_date() -> None:
-    wait = retry_after({"retry-after": formatdate(time.time() + 60, usegmt=True)})
-    assert wait is not None
-    assert 55 < wait <= 60
-    assert retry_after({"retry-after": formatdate(time.time() - 60, usegmt=True)}) == 0
-
-
-def test_the_bodys_own_hint_comes_last() -> None:
-    body = gemini(429, "RESOURCE_EXHAUSTED", RETRY)
-    assert answer_error(body, status=429).retry_after == 34.4
-    assert answer_error(body, status=429, headers={"retry-after": "5"}).retry_after == 5
-    parts = {"retryDelay": {"seconds": 3, "nanos": 500_000_000}}
-    assert answer_error(gemini(429, "X", parts), status=429).retry_after == 3.5
 
 
 @pytest.mark.parametrize("word, retryable", [("true", True), ("false", False)])

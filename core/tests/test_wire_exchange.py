@@ -21,7 +21,7 @@ from gleitzeit.errors import (
     TruncatedStreamError,
 )
 from gleitzeit.testing.loopback import Call, LoopbackServer
-from gleitzeit.values import Event, Finished, Stream, TextDelta
+from gleitzeit.values import Event, Finished, Limit, RateLimits, Stream, TextDelta
 from gleitzeit.wire import exchange as exchange_module
 from gleitzeit.wire.client import make_client
 from gleitzeit.wire.exchange import Exchange
@@ -198,7 +198,8 @@ async def test_a_header_that_no_wire_takes_is_refused_without_showing_it() -> No
 
 async def test_events_before_an_error_are_delivered_first() -> None:
     async def handler(call: Call) -> None:
-        await call.send(200, {"x-request-id": "r7"}, b"one\ntwo\nbad\nthree\n")
+        headers = {"x-request-id": "r7", "x-ratelimit-remaining-requests": "3"}
+        await call.send(200, headers, b"one\ntwo\nbad\nthree\n")
 
     async with serving(handler) as (_, exchange, url, headers):
         opened = await stream(exchange, url, headers)
@@ -207,6 +208,48 @@ async def test_events_before_an_error_are_delivered_first() -> None:
             await anext(opened)
     assert (caught.value.provider, caught.value.sent, caught.value.request_id) == ("p", True, "r7")
     assert caught.value.partial.text == "onetwo"
+    assert caught.value.limits == RateLimits(requests=Limit(None, 3))
+
+
+async def test_bytes_that_make_no_event_are_progress_all_the_same() -> None:
+    seen = asyncio.Queue[bytes]()
+
+    class Pings(Lines):
+        def feed(self, chunk: bytes, events: deque[Event]) -> None:
+            super().feed(chunk, events)
+            seen.put_nowait(chunk)
+
+    async def handler(call: Call) -> None:
+        await call.start(200, {})
+        for _ in range(3):
+            await call.write(b"o")
+            await go.acquire()
+        await call.write(b"h\nend\n")
+        await call.end()
+
+    go = asyncio.Semaphore(0)
+    async with serving(handler) as (_, exchange, url, headers):
+        opened = Stream(ResponseEvents(exchange, await exchange.open("POST", url, headers), Pings()))
+        counts = [opened.progress]
+        reading = asyncio.create_task(opened.collect())
+        for _ in range(3):
+            await seen.get()
+            counts.append(opened.progress)
+            go.release()
+        assert (await reading).text == "oooh"
+    assert counts == [0, 1, 2, 3]
+
+
+async def test_an_answer_tells_of_the_limits() -> None:
+    async def handler(call: Call) -> None:
+        status = 429 if call.path == "/bad" else 200
+        await call.send(status, {"X-RateLimit-Limit-Tokens": "100"}, b"")
+
+    async with serving(handler) as (_, exchange, url, headers):
+        answer = await exchange.fetch("POST", url, headers)
+        with pytest.raises(RateLimitedError) as caught:
+            await exchange.fetch("POST", url.join("/bad"), headers)
+    assert answer.limits == caught.value.limits == RateLimits(tokens=Limit(100))
 
 
 async def test_a_stream_read_to_its_end_gives_its_connection_back() -> None:

@@ -13,6 +13,7 @@ from gleitzeit.values import (
     Attempt,
     AudioPart,
     Chat,
+    Choice,
     Classification,
     Completion,
     DataClass,
@@ -27,6 +28,7 @@ from gleitzeit.values import (
     ImagePart,
     Invoke,
     Label,
+    Limit,
     Message,
     Model,
     Operation,
@@ -36,6 +38,7 @@ from gleitzeit.values import (
     Prompt,
     PromptArgument,
     ProviderState,
+    RateLimits,
     ReadResource,
     Reply,
     Request,
@@ -73,6 +76,7 @@ __all__ = [
     "policies",
     "prompts",
     "provider_states",
+    "rate_limits",
     "replies",
     "requests",
     "resources",
@@ -186,6 +190,12 @@ def usages() -> st.SearchStrategy[Usage]:
     )
 
 
+def rate_limits() -> st.SearchStrategy[RateLimits]:
+    """What an upstream says of its limits, often in part only."""
+    one = st.none() | st.builds(Limit, _COUNTS, _COUNTS, _SECONDS)
+    return st.builds(RateLimits, requests=one, tokens=one, input_tokens=one, output_tokens=one)
+
+
 def models() -> st.SearchStrategy[Model]:
     """Models."""
     return st.builds(
@@ -263,14 +273,16 @@ def targets() -> st.SearchStrategy[Target]:
     )
 
 
-def routes() -> st.SearchStrategy[Route]:
-    """Routes."""
+def routes(*, inside: bool = True) -> st.SearchStrategy[Route]:
+    """Routes, with routes in them where `inside`."""
+    choices: st.SearchStrategy[Choice] = targets() | routes(inside=False) if inside else targets()
     return st.builds(
         Route,
         names(),
         operation=st.sampled_from(["chat", "tool_call"]),
-        targets=st.lists(targets(), max_size=2).map(tuple),
+        targets=st.lists(choices, max_size=2).map(tuple),
         strategy=names(),
+        options=json_objects(),
     )
 
 
@@ -322,6 +334,7 @@ def requests() -> st.SearchStrategy[Request]:
         deadline=_SECONDS,
         idempotency_key=st.none() | names(),
         data_class=st.sampled_from(get_args(DataClass)),
+        strategy=st.none() | names(),
         stream=st.booleans(),
         metadata=json_objects(),
     )
@@ -356,6 +369,7 @@ def replies(*, failed_attempts: bool = False) -> st.SearchStrategy[Reply]:
         is_error=st.booleans(),
         messages=st.lists(messages(), max_size=1).map(tuple),
         target=st.none() | targets(),
+        limits=st.none() | rate_limits(),
         attempts=st.lists(attempts(), max_size=1).map(tuple) if failed_attempts else st.just(()),
     )
 
@@ -375,7 +389,9 @@ def events() -> st.SearchStrategy[Event]:
     index = st.integers(0, 5)
     maybe = st.none() | names()
     return st.one_of(
-        st.builds(Started, id=maybe, model=maybe, target=st.none() | targets()),
+        st.builds(
+            Started, id=maybe, model=maybe, target=st.none() | targets(), limits=st.none() | rate_limits()
+        ),
         st.builds(TextDelta, texts(), index=index),
         st.builds(ThinkingDelta, texts(), index=index),
         st.builds(ToolCallDelta, index, id=maybe, name=maybe, arguments=texts()),

@@ -12,6 +12,8 @@ from gleitzeit.values.events import (
     ToolCallDelta,
     UsageUpdate,
 )
+from gleitzeit.values.histogram import BOUNDS, HistogramData
+from gleitzeit.values.limits import Limit, RateLimits
 from gleitzeit.values.messages import (
     AudioPart,
     FilePart,
@@ -41,14 +43,19 @@ from gleitzeit.values.operations import (
     ToolChoice,
 )
 from gleitzeit.values.reply import Attempt, FinishReason, Label, Reply, Usage
-from gleitzeit.values.status import Health, HealthStatus, Outcome, State, Verdict
+from gleitzeit.values.snapshot import BreakerState, CallSeries, Gauge, InstanceSeries, Snapshot, TargetSeries
+from gleitzeit.values.status import Health, HealthStatus, Outcome, Retry, State, Verdict
 from gleitzeit.values.stream import Stream, StreamEnd, StreamWatch
-from gleitzeit.values.targets import Route, Target
+from gleitzeit.values.targets import Choice, Route, Target
 
 __all__ = [
+    "BOUNDS",
     "Attempt",
     "AudioPart",
+    "BreakerState",
+    "CallSeries",
     "Chat",
+    "Choice",
     "Classification",
     "Completion",
     "DataClass",
@@ -57,12 +64,16 @@ __all__ = [
     "FilePart",
     "FinishReason",
     "Finished",
+    "Gauge",
     "GetPrompt",
     "Health",
     "HealthStatus",
+    "HistogramData",
     "ImagePart",
+    "InstanceSeries",
     "Invoke",
     "Label",
+    "Limit",
     "Message",
     "Model",
     "Operation",
@@ -73,19 +84,23 @@ __all__ = [
     "Prompt",
     "PromptArgument",
     "ProviderState",
+    "RateLimits",
     "ReadResource",
     "Reply",
     "Request",
     "Resource",
     "ResponseSchema",
+    "Retry",
     "Role",
     "Route",
+    "Snapshot",
     "Started",
     "State",
     "Stream",
     "StreamEnd",
     "StreamWatch",
     "Target",
+    "TargetSeries",
     "TextDelta",
     "TextPart",
     "ThinkingDelta",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from attrs import field, frozen
 
+from gleitzeit.values.limits import RateLimits
 from gleitzeit.values.messages import Part
 from gleitzeit.values.reply import FinishReason, Label, Reply, Usage
 
@@ -34,13 +35,14 @@ class _Event:
 
 @frozen(kw_only=True)
 class Started(_Event):
-    """The upstream has begun to answer, without content so far."""
+    """The upstream has begun to answer, without content so far; `limits`: what it said of its rates."""
 
     type: ClassVar[str] = "started"
     content: ClassVar[bool] = False
     id: str | None = None
     model: str | None = None
     target: Target | None = None
+    limits: RateLimits | None = field(default=None, repr=False)
 
 
 @frozen(kw_only=True)

@@ -14,6 +14,7 @@ from gleitzeit.values.events import (
     ToolCallDelta,
     UsageUpdate,
 )
+from gleitzeit.values.limits import RateLimits
 from gleitzeit.values.messages import Part, TextPart, ThinkingPart, ToolCallPart
 from gleitzeit.values.reply import Reply, Usage
 
@@ -44,6 +45,7 @@ def fold(events: Iterable[Event]) -> Reply:
     slots: dict[tuple[str, int], list[str] | _Call | Part] = {}
     usage: Usage | None = None
     finished: Finished | None = None
+    limits: RateLimits | None = None
     id = model = None
     for event in events:
         if isinstance(event, (TextDelta, ThinkingDelta)):
@@ -61,12 +63,12 @@ def fold(events: Iterable[Event]) -> Reply:
         elif isinstance(event, UsageUpdate):
             usage = event.usage
         elif isinstance(event, Started):
-            id, model = event.id or id, event.model or model
+            id, model, limits = event.id or id, event.model or model, event.limits or limits
         elif isinstance(event, Finished):
             finished = event
     parts = tuple(_close(slot, kind) for (kind, _), slot in slots.items())
     if finished is None:
-        return Reply(parts, usage=usage, id=id, model=model)
+        return Reply(parts, usage=usage, id=id, model=model, limits=limits)
     return Reply(
         parts,
         usage=finished.usage or usage,
@@ -78,12 +80,13 @@ def fold(events: Iterable[Event]) -> Reply:
         vectors=finished.vectors,
         labels=finished.labels,
         is_error=finished.is_error,
+        limits=limits,
     )
 
 
 def events_of(reply: Reply) -> list[Event]:
     """A whole reply as the events of a stream; `fold` gives it back."""
-    events: list[Event] = [Started(id=reply.id, model=reply.model)]
+    events: list[Event] = [Started(id=reply.id, model=reply.model, limits=reply.limits)]
     for index, part in enumerate(reply.parts):
         if type(part) is TextPart and part.provider_state is None:
             events.append(TextDelta(part.text, index=index))

@@ -197,6 +197,7 @@ class Request:
 
     `target` is the name asked for (`"openai/gpt-6"`, an alias, a route); on its way the corridor
     replaces it by the `Target` that answers. `deadline` is absolute, in `time.monotonic()` seconds.
+    `strategy` chooses another way of ordering the targets of a route, where the route allows it.
     """
 
     operation: Operation = field(kw_only=False)
@@ -206,6 +207,7 @@ class Request:
     deadline: float | None = None
     idempotency_key: str | None = None
     data_class: DataClass = "public"
+    strategy: str | None = None
     stream: bool = False
     metadata: Mapping[str, Any] = _EMPTY
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 from attrs import field, frozen
 
 from gleitzeit.values.evolve import copier
+from gleitzeit.values.limits import RateLimits
 from gleitzeit.values.messages import Message, Part, TextPart, ThinkingPart, ToolCallPart, as_parts
 from gleitzeit.values.targets import Target
 
@@ -87,6 +88,8 @@ class Reply:
     messages: tuple[Message, ...] = ()
     target: Target | None = None
     attempts: tuple[Attempt, ...] = ()
+    #: What the upstream said of its rate limits with this answer.
+    limits: RateLimits | None = field(default=None, repr=False)
     #: The vendor's answer as it came: bytes or decoded; for debugging, in no contract.
     raw: Any = field(default=None, repr=False, eq=False)
 

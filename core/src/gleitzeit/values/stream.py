@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import warnings
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeAlias
+from typing import Any, Final, Literal, Protocol, Self, TypeAlias
 
 from attrs import field, frozen
 
 from gleitzeit.errors import GleitzeitError, TruncatedStreamError, UsageError
-from gleitzeit.values.events import Event, Finished
+from gleitzeit.values.events import Event, Finished, Started, UsageUpdate
 from gleitzeit.values.fold import events_of, fold
-from gleitzeit.values.reply import Attempt, Reply
+from gleitzeit.values.reply import Attempt, Reply, Usage
 from gleitzeit.values.targets import Target
 
 __all__ = ["Stream", "StreamEnd", "StreamWatch"]
 
 current_task = asyncio.current_task
+_MARKS: Final = frozenset({UsageUpdate, Finished})
 Step: TypeAlias = Callable[[Event], Event | None]
 
 
@@ -29,6 +31,8 @@ class StreamEnd:
 
     outcome: Literal["finished", "failed", "cancelled", "closed"] = field(kw_only=False)
     error: BaseException | None = None
+    #: What the upstream had reported by then.
+    usage: Usage | None = None
 
 
 class StreamWatch(Protocol):
@@ -58,8 +62,10 @@ class Stream:
 
     __slots__ = (
         "__weakref__",
+        "_base",
         "_buffer",
         "_cancelled",
+        "_dropped",
         "_end",
         "_ends",
         "_interrupt",
@@ -74,6 +80,7 @@ class Stream:
         "_watch",
         "attempts",
         "target",
+        "usage",
     )
 
     def __init__(self, events: AsyncIterable[Event]) -> None:
@@ -87,12 +94,18 @@ class Stream:
         self._buffer: deque[Event] = deque()
         self._primed = 0
         self._seen: list[Event] = []
+        #: How many events the steps have dropped.
+        self._dropped = 0
         #: Who answers, and who failed before; set by the corridor.
         self.target: Target | None = None
         self.attempts: tuple[Attempt, ...] = ()
+        #: The newest usage among what was read; None while there is none.
+        self.usage: Usage | None = None
         self._pump: AsyncGenerator[Event, None] | None = None
         self._end: StreamEnd | None = None
         self._waiting: asyncio.Task[Any] | None = None
+        #: How often the task that reads had been cancelled before it began to.
+        self._base = 0
         self._cancelled: tuple[asyncio.Task[Any], int] | None = None
         self._interrupt: GleitzeitError | None = None
 
@@ -148,7 +161,7 @@ class Stream:
         if self._interrupt is None and self._end is None:
             self._interrupt = error
             if self._waiting is not None:
-                self._cancelled = self._waiting, self._waiting.cancelling()
+                self._cancelled = self._waiting, self._base
                 self._waiting.cancel()
 
     async def prime(self) -> Stream:
@@ -159,13 +172,14 @@ class Stream:
             return self
         await self._put_down()
         delivered = len(self._seen)
+        task = self._read_by(current_task())
         while not (self._buffer and self._buffer[-1].content):
             try:
                 if self._end is not None:
                     raise StopAsyncIteration
                 if self._interrupt is not None:
                     raise self._interrupt
-                self._waiting = current_task()
+                self._waiting = task
                 event = _through(await self._next(), self._steps)
                 self._waiting = None
             except BaseException as error:
@@ -173,9 +187,12 @@ class Stream:
                 if failure is error:
                     raise
                 raise failure from error
-            if event is not None:
+            if event is None:
+                self._dropped += 1
+            else:
                 self._buffer.append(event)
                 self._seen.append(event)  # a failure tells of it
+                self._mark(event)
         del self._seen[delivered:]
         self._primed = len(self._steps)
         return self
@@ -192,16 +209,20 @@ class Stream:
         """Pull, step and record: a generator, as a coroutine for each event would cost more."""
         while self._open is not None:
             await self._start()
-        pull, seen, loop = self._next, self._seen, asyncio.get_running_loop()
-        while self._end is None:
+        pull, seen, buffer, loop = self._next, self._seen, self._buffer, asyncio.get_running_loop()
+        reader: asyncio.Task[Any] | None = None
+        going = self._end is None
+        while going:
             try:
                 if self._interrupt is not None:
                     raise self._interrupt
                 event: Event | None
-                if self._buffer:
-                    event = _through(self._buffer.popleft(), self._steps[self._primed :])
+                if buffer:
+                    event = _through(buffer.popleft(), self._steps[self._primed :])
                 else:
-                    self._waiting = current_task(loop)
+                    self._waiting = task = current_task(loop)
+                    if task is not reader:
+                        reader = self._read_by(task)
                     event = await pull()
                     self._waiting = None
                     for step in self._steps:
@@ -213,11 +234,26 @@ class Stream:
                 if failure is error:
                     raise
                 raise failure from error
-            if event is not None:
+            if event is None:
+                self._dropped += 1
+            else:
                 seen.append(event)
-                if type(event) is Finished:
-                    await self._finish(StreamEnd("finished"))
+                if type(event) in _MARKS:
+                    self._mark(event)
+                    if type(event) is Finished:
+                        going = False
+                        await self._finish(StreamEnd("finished"))
                 yield event
+
+    def _mark(self, event: Event) -> None:
+        """Remember what an event says of the stream as a whole."""
+        if isinstance(event, (UsageUpdate, Finished)):
+            self.usage = event.usage or self.usage
+
+    def _read_by(self, task: asyncio.Task[Any] | None) -> asyncio.Task[Any] | None:
+        """From here on a cancellation of `task` is one of this reading, whoever asks for it."""
+        self._base = 0 if task is None else task.cancelling()
+        return task
 
     async def _put_down(self) -> None:
         """Stop reading for now: the source stays open."""
@@ -236,6 +272,35 @@ class Stream:
     def reply(self) -> Reply:
         """What was delivered so far, as a reply."""
         return fold(self._seen).evolve(target=self.target, attempts=self.attempts)
+
+    @property
+    def started(self) -> Started | None:
+        """How the upstream began, once that has been read; None where it did not say."""
+        for event in itertools.chain(self._seen, self._buffer):
+            if type(event) is Started:
+                return event
+            if event.content:
+                break
+        return None
+
+    @property
+    def begun(self) -> bool:
+        """Has content come?"""
+        return any(event.content for event in itertools.chain(self._seen, self._buffer))
+
+    @property
+    def waiting(self) -> bool:
+        """Does a reader wait for upstream now?"""
+        return self._waiting is not None
+
+    @property
+    def progress(self) -> int:
+        """A number that changes whenever something has come from upstream, be it only a sign of life.
+
+        A source without events for such signs counts them in a `progress` of its own.
+        """
+        own: int = getattr(self._source, "progress", 0)
+        return len(self._seen) + self._dropped + own
 
     @property
     def done(self) -> bool:
@@ -272,14 +337,16 @@ class Stream:
             raise
         await inner._put_down()
         steps, ends = self._steps, self._ends
-        self._source, self._next, self._watch = inner._source, inner._next, inner._watch
+        self._source, self._next = inner._source, inner._next
+        self._watch = _both(self._watch, inner._watch)
+        self._dropped += inner._dropped
         self._buffer, self._seen, self._primed = inner._buffer, inner._seen, inner._primed
         self._open, self._end = inner._open, inner._end
         self._steps, self._ends = inner._steps + steps, inner._ends
         if self._watch is not None:
             self._watch.stream = self
         self._interrupt = self._interrupt or inner._interrupt
-        self.target, self.attempts = inner.target, inner.attempts
+        self.target, self.attempts, self.usage = inner.target, inner.attempts, inner.usage
         inner._end, inner._ends, inner._buffer = StreamEnd("closed"), (), deque()
         for callback in ends:
             self.tap(on_end=callback)
@@ -338,6 +405,8 @@ class Stream:
 
     def _notify(self, end: StreamEnd) -> None:
         ends, self._ends = self._ends, ()
+        if ends:
+            end = self._end = StreamEnd(end.outcome, error=end.error, usage=self.usage)
         for callback in ends:
             try:
                 callback(end)
@@ -353,6 +422,36 @@ class Stream:
             warnings.warn(
                 "a stream was neither read to its end nor closed", ResourceWarning, source=self, stacklevel=2
             )
+
+
+class _Both:
+    """Two watches of one stream: its own, and that of the stream that it became."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, outer: StreamWatch, inner: StreamWatch) -> None:
+        self._outer, self._inner = outer, inner
+
+    @property
+    def stream(self) -> Stream | None:
+        return self._inner.stream
+
+    @stream.setter
+    def stream(self, stream: Stream | None) -> None:
+        self._outer.stream = self._inner.stream = stream
+
+    def translate(self, error: BaseException) -> BaseException:
+        return self._outer.translate(self._inner.translate(error))
+
+    def stop(self) -> None:
+        self._inner.stop()
+        self._outer.stop()
+
+
+def _both(outer: StreamWatch | None, inner: StreamWatch | None) -> StreamWatch | None:
+    if outer is None or inner is None:
+        return inner if outer is None else outer
+    return _Both(outer, inner)
 
 
 def _through(event: Event, steps: tuple[Step, ...]) -> Event | None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
 from attrs import field, frozen
 
 from gleitzeit.values.catalogue import Model, Tool
 
-__all__ = ["Route", "Target"]
+__all__ = ["Choice", "Route", "Target"]
+
+_EMPTY: Mapping[str, Any] = {}
 
 
 @frozen(kw_only=True)
@@ -31,9 +36,28 @@ class Target:
 
 @frozen(kw_only=True)
 class Route:
-    """A name resolved for one kind of operation: its targets in order of preference."""
+    """A name resolved for one kind of operation: what there is to choose from, in order of preference.
+
+    A choice may be a route itself, with a strategy of its own. `options` are the operator's words
+    to the strategy, as configured.
+    """
 
     name: str = field(kw_only=False)
     operation: str
-    targets: tuple[Target, ...]
+    targets: tuple[Choice, ...]
     strategy: str = "ordered"
+    options: Mapping[str, Any] = _EMPTY
+
+    def __str__(self) -> str:
+        return self.name
+
+    def leaves(self) -> Iterator[Target]:
+        """Every target, those of routes inside included."""
+        for choice in self.targets:
+            if isinstance(choice, Route):
+                yield from choice.leaves()
+            else:
+                yield choice
+
+
+Choice: TypeAlias = Target | Route

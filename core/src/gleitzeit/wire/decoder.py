@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get
 import attrs
 
 from gleitzeit.errors import GleitzeitError
-from gleitzeit.values import Operation, Reply
+from gleitzeit.values import Operation, RateLimits, Reply
 from gleitzeit.wire.shapes import ERROR_FIELDS, TAGGED, Misfit, each, every, is_mapping, plan
 
 __all__ = ["Decoder", "decoder"]
@@ -115,7 +115,10 @@ def _union(arms: tuple[Any, ...]) -> Decoder:
     tagged = {arm.type: arm for arm in arms if arm in TAGGED}
     others = [arm for arm in arms if arm not in TAGGED and arm is not NoneType]
     text = next((decoder(arm) for arm in others if arm is str), None)
+    classes = [arm for arm in others if attrs.has(arm)]
     other = next((decoder(arm) for arm in others if arm is not str), text)
+    if len(classes) > 1:
+        other = _kin(classes)
 
     def decode(data: Any) -> Any:
         if data is None and NoneType in arms:
@@ -127,6 +130,16 @@ def _union(arms: tuple[Any, ...]) -> Decoder:
             return _object(cls, data)
         step = text if text is not None and isinstance(data, str) else other
         return step(data) if step is not None else data
+
+    return decode
+
+
+def _kin(classes: list[type]) -> Decoder:
+    """Reads objects that no tag tells apart: by the fields that one of the classes must have."""
+
+    def decode(data: Any) -> Any:
+        fit = (cls for cls in classes if all(each.name in data for each in plan(cls).fields if each.required))
+        return _object(next(fit, classes[0]) if isinstance(data, dict) else classes[0], data)
 
     return decode
 
@@ -170,6 +183,8 @@ def _error(data: Any) -> GleitzeitError:
     for name in ERROR_FIELDS:
         if name in data:
             setattr(error, name, data[name])
+    if data.get("limits") is not None:
+        error.limits = _object(RateLimits, data["limits"])
     if data.get("partial") is not None:
         error.partial = _object(Reply, data["partial"])
     return error

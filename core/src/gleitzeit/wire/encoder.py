@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from gleitzeit.errors import GleitzeitError
-from gleitzeit.values import Reply
+from gleitzeit.values import RateLimits, Reply
 from gleitzeit.wire.shapes import ERROR_FIELDS, Field, Misfit, each, every, free, plan
 
 __all__ = ["encode"]
@@ -76,6 +76,8 @@ def _encode_error(error: BaseException) -> dict[str, Any]:
     for name in ERROR_FIELDS:
         if (item := getattr(error, name)) is not None:
             data[name] = item
+    if isinstance(error.limits, RateLimits):
+        data["limits"] = encode(error.limits)
     if isinstance(error.partial, Reply):
         data["partial"] = encode(error.partial)
     return data

@@ -27,6 +27,7 @@ from gleitzeit.errors import (
     UnsupportedError,
 )
 from gleitzeit.wire.faults import Fault, read_fault, retry_after, should_retry
+from gleitzeit.wire.limits import rate_limits
 from gleitzeit.wire.scrub import scrub
 
 __all__ = ["answer_error"]
@@ -134,7 +135,7 @@ def answer_error(
         retryable = False
     elif retryable is None and cls is DeadlineError:
         retryable = True  # it was the upstream's time that ran out, not the caller's
-    return cls(
+    error = cls(
         f"{what}: {text!r}" if text else what,
         hint=hint,
         provider=provider,
@@ -146,6 +147,8 @@ def answer_error(
         sent=True,
         body=fault.raw,
     )
+    error.limits = rate_limits(headers)
+    return error
 
 
 def _class(status: int | None, fault: Fault) -> type[GleitzeitError]:

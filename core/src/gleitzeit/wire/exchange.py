@@ -8,8 +8,10 @@ from typing import Final, NamedTuple
 import httpx2
 
 from gleitzeit.errors import GleitzeitError, MalformedAnswerError
+from gleitzeit.values import RateLimits
 from gleitzeit.wire.client import map_http_error
 from gleitzeit.wire.errors import answer_error
+from gleitzeit.wire.limits import rate_limits
 
 __all__ = ["Answer", "Exchange", "request_id"]
 
@@ -24,6 +26,11 @@ class Answer(NamedTuple):
 
     headers: httpx2.Headers
     body: bytes
+
+    @property
+    def limits(self) -> RateLimits | None:
+        """What the headers say of rate limits; read anew each time."""
+        return rate_limits(self.headers)
 
 
 class Exchange:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import html
-import math
 import re
-import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -14,11 +13,27 @@ import msgspec
 from attrs import field, frozen
 
 from gleitzeit.errors import BODY_LIMIT
+from gleitzeit.wire.limits import duration
 
 __all__ = ["Fault", "read_fault", "retry_after", "should_retry"]
 
 _TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title>", re.I | re.S)
-_SECONDS: Final = re.compile(r"(\d+(?:\.\d+)?)s")
+_NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{0,15})?|\.\d{1,15}", re.ASCII)
+#: "Please try again in 1m30s", "retry after 5 seconds", "wait 350 ms before …".
+_TOLD: Final = re.compile(
+    r"""
+    \b(?:try\ again|retry|retrying|wait)\b (?:\ (?:in|after|for|at\ least|about)\b){0,3} \s{0,4}
+    ( (?: \d{1,9} (?:\.\d{1,9})? \ ?
+          (?: milliseconds? | ms | seconds? | secs? | s | minutes? | mins? | m | hours? | h | days? | d )
+          (?![a-z]) [ ,]{0,2} | \d{1,9} (?:\.\d{1,9})? (?: ms|[dhms]) (?=\d) ){1,5} )
+    """,
+    re.I | re.X | re.ASCII,
+)
+_SPACED: Final = re.compile(r"(\d+(?:\.\d+)?)\ ?(milliseconds?|ms|[a-z])", re.I | re.ASCII)
+#: Seconds; more is no time that anybody means.
+_LONGEST: Final = 1e15
+#: Bodies that say it in a number, in seconds.
+_HINTS: Final = ("retry_after", "retryAfter", "retry_after_seconds", "estimated_time")
 #: Parsing more than this for an error is no help to anybody.
 _PARSE_LIMIT: Final = 1 << 20
 
@@ -33,7 +48,7 @@ class Fault:
     code: str = ""
     #: An HTTP status that the body names, as some do inside a stream.
     status: int | None = None
-    #: Seconds, from a `google.rpc.RetryInfo`.
+    #: Seconds to wait, as the body says: a `google.rpc.RetryInfo`, a field, or the message's own words.
     retry_delay: float | None = None
     #: A quota that does not refill within minutes is used up, though the words speak of a rate.
     exhausted: bool = False
@@ -46,7 +61,7 @@ def read_fault(body: object) -> Fault:
         raw = body if isinstance(body, str) else bytes(body[:_PARSE_LIMIT]).decode("utf-8", "replace")
         text = raw.strip()
         if text[:1] not in ("{", "["):
-            return Fault(message=_plain(text), raw=raw[:BODY_LIMIT])
+            return Fault(message=_plain(text), retry_delay=_told(text), raw=raw[:BODY_LIMIT])
         try:
             data = msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError, UnicodeError):
@@ -83,14 +98,13 @@ def _read(data: Any, raw: str) -> Fault:
     said = list(_words(inner, data, details))
     code = inner.get("code", data.get("code"))
     status = int(code) if isinstance(code, int | str) and re.fullmatch(r"[345]\d\d", str(code)) else None
+    message = _message(inner, data)
     return Fault(
-        message=_message(inner, data),
+        message=message,
         words=tuple(word.lower() for word in said),
         code=said[0] if said else "",
         status=status,
-        retry_delay=next(
-            (wait for item in details if (wait := _delay(item.get("retryDelay"))) is not None), None
-        ),
+        retry_delay=_hinted(inner, data, details, message),
         exhausted=any(_exhausted(item) for item in details),
         raw=raw,
     )
@@ -147,13 +161,37 @@ def _exhausted(detail: Mapping[str, Any]) -> bool:
     return any("PerDay" in str(item.get("quotaId")) or str(item.get("quotaValue")) == "0" for item in quotas)
 
 
+def _hinted(
+    inner: Mapping[str, Any], data: Mapping[str, Any], details: list[Mapping[str, Any]], message: str
+) -> float | None:
+    """Seconds to wait, from the most to the least exact word."""
+    waits = [_delay(item.get("retryDelay")) for item in details]
+    waits += [_delay(place.get(key)) for place in (inner, data) for key in _HINTS]
+    return next((wait for wait in (*waits, _told(message)) if wait is not None), None)
+
+
 def _delay(value: Any) -> float | None:
-    if isinstance(value, str) and (match := _SECONDS.fullmatch(value.strip())):
-        return float(match[1])
-    if isinstance(value, Mapping):
-        seconds, nanos = value.get("seconds", 0), value.get("nanos", 0)
-        return _positive(f"{seconds}", 1.0) if not nanos else (_positive(str(seconds), 1) or 0) + nanos / 1e9
+    """Seconds as a number, as text such as `37s`, or as a `google.protobuf.Duration` in fields."""
+    if isinstance(value, str):
+        return duration(value.strip())
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value / 1.0 if 0 <= value <= _LONGEST else None
+    if isinstance(value, Mapping) and ("seconds" in value or "nanos" in value):
+        seconds, nanos = _delay(value.get("seconds", 0)), _delay(value.get("nanos", 0))
+        return None if seconds is None or nanos is None else seconds + nanos / 1e9
     return None
+
+
+def _told(message: str) -> float | None:
+    """Seconds in the words of a message."""
+    match = _TOLD.search(message, 0, 4096)
+    if match is None:
+        return None
+    pieces = [
+        f"{number}{'ms' if unit.lower().startswith(('ms', 'milli')) else unit[0].lower()}"
+        for number, unit in _SPACED.findall(match[1])
+    ]
+    return sum(filter(None, map(duration, pieces)))
 
 
 def should_retry(headers: Mapping[str, str]) -> bool | None:
@@ -162,23 +200,37 @@ def should_retry(headers: Mapping[str, str]) -> bool | None:
 
 
 def retry_after(headers: Mapping[str, str], fault: Fault | None = None) -> float | None:
-    """Seconds to wait: `retry-after-ms`, else `retry-after` as seconds or date, else the body's hint."""
+    """Seconds to wait: `retry-after-ms`, else `retry-after` as seconds or date, else the body's hint.
+
+    Finite and never negative; a date that has passed means now.
+    """
     wait = _positive(headers.get("retry-after-ms"), 1000.0)
     if wait is not None:
         return wait
     text = headers.get("retry-after")
-    wait = _positive(text, 1.0)
-    if wait is None and text:
-        try:
-            wait = max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-        except (ValueError, TypeError, OverflowError):
-            wait = None
+    if text:
+        wait = _positive(text, 1.0)
+        wait = _until(text[:64]) if wait is None else wait
     return wait if wait is not None or fault is None else fault.retry_delay
 
 
-def _positive(text: str | None, divisor: float) -> float | None:
+def _until(text: str) -> float | None:
+    """Seconds until a date in one of the three forms of RFC 9110, 5.6.7."""
     try:
-        number = float(text or "") / divisor
-    except ValueError:
+        date = parsedate_to_datetime(text)
+        if date.tzinfo is None:  # asctime, which is in UTC here
+            date = date.replace(tzinfo=UTC)
+        now = datetime.now(UTC)
+        if "-" in text and date.year > now.year + 50:  # of two digits: the century that has passed
+            date = date.replace(year=date.year - 100)
+        return max(0.0, (date - now).total_seconds())
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
-    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _positive(text: str | None, divisor: float) -> float | None:
+    """A plain number that is not negative, divided; None where it is none."""
+    text = (text or "").strip()
+    if _NUMBER.fullmatch(text) is None:
+        return None
+    return float(text) / divisor

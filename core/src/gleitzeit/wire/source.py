@@ -11,6 +11,7 @@ import httpx2
 from gleitzeit.errors import GleitzeitError
 from gleitzeit.values import Event
 from gleitzeit.wire.exchange import Exchange, request_id
+from gleitzeit.wire.limits import rate_limits
 
 __all__ = ["Parser", "ResponseEvents"]
 
@@ -42,7 +43,17 @@ class ResponseEvents:
     An error is raised after the events that came before it.
     """
 
-    __slots__ = ("_chunks", "_error", "_exchange", "_next", "_over", "_parser", "_ready", "_response")
+    __slots__ = (
+        "_chunks",
+        "_error",
+        "_exchange",
+        "_next",
+        "_over",
+        "_parser",
+        "_ready",
+        "_response",
+        "progress",
+    )
 
     def __init__(self, exchange: Exchange, response: httpx2.Response, parser: Parser) -> None:
         self._exchange = exchange
@@ -53,6 +64,8 @@ class ResponseEvents:
         self._ready: deque[Event] = deque()
         self._error: GleitzeitError | None = None
         self._over = False
+        #: Pieces that have come, comments and other signs of life included.
+        self.progress = 0
 
     def __aiter__(self) -> ResponseEvents:
         return self
@@ -66,6 +79,7 @@ class ResponseEvents:
             try:
                 try:
                     chunk = await self._next()
+                    self.progress += 1
                 except StopAsyncIteration:
                     self._over = True
                     self._parser.close(ready)
@@ -109,3 +123,5 @@ class ResponseEvents:
         error.provider = error.provider or self._exchange.provider
         error.sent = True
         error.request_id = error.request_id or request_id(self._response.headers)
+        if error.limits is None:
+            error.limits = rate_limits(self._response.headers)

@@ -15,7 +15,9 @@ from gleitzeit.values import (
     Classification,
     Completion,
     Finished,
+    Limit,
     Message,
+    RateLimits,
     Reply,
     Started,
     Stream,
@@ -69,6 +71,21 @@ async def test_a_stream_arrives_piece_by_piece_and_ends_with_a_reason(
     assert isinstance(events[-2], UsageUpdate)
     assert isinstance(events[-1], Finished)
     assert events[-1].finish_reason == "stop"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_rate_limits_of_the_account_come_with_the_reply(
+    provider: OpenAI, server: OpenAIServer, stream: bool
+) -> None:
+    headers = {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-tokens": "9"}
+    server.answers.append(Answer("x", headers=headers))
+    answer = await provider.call(Chat("hello").to("scripted-echo", stream=stream))
+    if isinstance(answer, Stream):
+        await answer.prime()
+        assert answer.started is not None
+        assert answer.started.limits == RateLimits(requests=Limit(60), tokens=Limit(None, 9))
+        answer = await answer.collect()
+    assert answer.limits == RateLimits(requests=Limit(60), tokens=Limit(None, 9))
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -12,7 +12,7 @@ from gleitzeit_plugin_openai import OpenAI
 
 from gleitzeit.errors import GleitzeitError, MalformedAnswerError, RateLimitedError
 from gleitzeit.testing.openai_server import Answer, OpenAIServer
-from gleitzeit.values import Embedding, Reply, Usage
+from gleitzeit.values import Embedding, Limit, RateLimits, Reply, Usage
 
 Make = Callable[..., OpenAI]
 MODEL = "scripted-embedding"
@@ -108,6 +108,14 @@ async def test_what_is_no_answer_is_malformed(provider: OpenAI, server: OpenAISe
     server.answers.append(Answer(body=body))
     with pytest.raises(MalformedAnswerError):
         await embed(provider, "a")
+
+
+async def test_the_rate_limits_are_those_of_the_last_batch(make: Make, server: OpenAIServer) -> None:
+    for left in ("8", "7"):
+        vectors = {"data": [{"index": 0, "embedding": [1.0]}]}
+        server.answers.append(Answer(body=vectors, headers={"x-ratelimit-remaining-requests": left}))
+    reply = await embed(make(embedding_batch=1), "a", "b")
+    assert reply.limits == RateLimits(requests=Limit(None, 7))
 
 
 async def test_an_error_inside_a_good_status_is_an_error(provider: OpenAI, server: OpenAIServer) -> None:

@@ -20,10 +20,23 @@ from gleitzeit.errors import (
     WireError,
 )
 from gleitzeit.plugin import Provider
-from gleitzeit.values import Chat, Completion, Embedding, Event, Health, Model, Reply, Request, Stream, Usage
+from gleitzeit.values import (
+    Chat,
+    Completion,
+    Embedding,
+    Event,
+    Health,
+    Model,
+    RateLimits,
+    Reply,
+    Request,
+    Stream,
+    Usage,
+)
 from gleitzeit.values.fold import fold
 from gleitzeit.wire.client import make_client
 from gleitzeit.wire.exchange import Exchange
+from gleitzeit.wire.limits import rate_limits
 from gleitzeit.wire.names import WireNames
 from gleitzeit.wire.source import ResponseEvents
 from gleitzeit_plugin_openai.bodies import chat_body, completion_body, embedding_body, state_owner
@@ -171,9 +184,11 @@ class OpenAI(Provider):
         headers, content = self._headers(request.idempotency_key), _encode(body)
         if request.stream:
             response = await self._exchange.open("POST", self._url(path), headers, content)
+            reader.limits = rate_limits(response.headers)
             parser = ChatParser(reader, self._exchange.error)
             return Stream(ResponseEvents(self._exchange, response, parser))
         answer = await self._exchange.fetch("POST", self._url(path), headers, content)
+        reader.limits = answer.limits
         events: deque[Event] = deque()
         read_whole(answer.body, reader, self._exchange.error, events)
         return fold(events).evolve(raw=answer.body)
@@ -182,6 +197,7 @@ class OpenAI(Provider):
         vectors: list[Vector] = []
         usage: Usage | None = None
         model: str | None = None
+        limits: RateLimits | None = None  # of the last batch, as they are the newest
         for start in range(0, len(embedding.inputs), self._settings.embedding_batch):
             inputs = embedding.inputs[start : start + self._settings.embedding_batch]
             body = embedding_body(embedding, inputs, request.name, self._settings)
@@ -189,10 +205,11 @@ class OpenAI(Provider):
             answer = await self._exchange.fetch("POST", self._url("/embeddings"), headers, _encode(body))
             whole, batch = read_vectors(answer.body, len(inputs), self._exchange.error)
             vectors += batch
+            limits = answer.limits
             model = whole.model if isinstance(whole.model, str) and whole.model else model
             used = usage_of(whole.usage)
             usage = used if usage is None else usage if used is None else usage + used
-        return Reply(vectors=tuple(vectors), usage=usage, model=model)
+        return Reply(vectors=tuple(vectors), usage=usage, model=model, limits=limits)
 
     def _filters(self, tools: bool) -> tuple[Filter, ...]:
         """What takes thinking and calls out of the text, where the configuration says they are in it."""

@@ -9,6 +9,7 @@ from gleitzeit.values import (
     Event,
     Finished,
     PartDone,
+    RateLimits,
     Started,
     TextDelta,
     TextPart,
@@ -35,6 +36,8 @@ class AnswerReader:
         self.finished = False
         #: May texts hold half surrogate pairs?
         self.loose = False
+        #: What the answer's headers say of rate limits.
+        self.limits: RateLimits | None = None
         self._filters = filters
         self._owner = owner
         self._started = False
@@ -90,7 +93,7 @@ class AnswerReader:
             self._model = answer.model if isinstance(answer.model, str) and answer.model else self._model
             if answer.choices:  # Azure's first chunk has none and is anonymous: then the next tells
                 self._started = True
-                events.append(Started(id=self._id, model=self._model))
+                events.append(Started(id=self._id, model=self._model, limits=self.limits))
         groq = answer.x_groq
         usage = usage_of(answer.usage) or (usage_of(groq.get("usage")) if isinstance(groq, dict) else None)
         if usage is not None:
