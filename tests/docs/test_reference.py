@@ -10,14 +10,15 @@ import pytest
 
 import gleitzeit
 from gleitzeit import errors
-from gleitzeit.config import HostConfig, RouteConfig
+from gleitzeit.config import HostConfig, RouteConfig, codes
 from gleitzeit.config.profiles import NAMES
 from gleitzeit.config.servers import SERVER
 from gleitzeit.config.shape import HOST, INSTANCE, ROUTE
+from gleitzeit.config.tables import CALLED, DEFAULTS, TABLES
 from gleitzeit.hookspecs import HOOKS, HookSpecs
 from gleitzeit.kinds import KINDS
 from gleitzeit.values import State
-from gleitzeit.wire.client import MAX_CONNECTIONS
+from gleitzeit.wire.client import CONNECT_TIMEOUT, MAX_CONNECTIONS
 from tests.docs.pages import ROOT
 
 
@@ -50,6 +51,7 @@ def test_every_error_is_in_the_tree_as_the_code_has_it() -> None:
         assert row["under"] == ("" if cls is errors.GleitzeitError else cls.__base__.__name__), name
         assert (row["code"], row["exit code"]) == (cls.code, str(cls.exit_code)), name
         assert (row["retryable"], row["fallback"]) == (word(cls.retryable), word(cls.fallback)), name
+        assert row["counts"] == word(cls.counts), name
 
 
 def drawn() -> list[str]:
@@ -64,7 +66,16 @@ def word(yes: bool) -> str:
 def test_every_field_of_an_error_is_told() -> None:
     told = {name for row in table("errors.md", "field", "meaning") for name in row["field"].split(", ")}
     error = errors.GleitzeitError("x")
-    assert told == {*vars(error), "code", "exit_code", "retryable", "fallback", "attempts"}
+    assert told == {
+        *vars(error),
+        "code",
+        "exit_code",
+        "retryable",
+        "fallback",
+        "counts",
+        "limits",
+        "attempts",
+    }
 
 
 def test_every_hook_is_told_with_its_signature() -> None:
@@ -86,16 +97,44 @@ def test_every_state_is_told() -> None:
 
 def test_every_setting_of_the_host_is_told_with_its_default() -> None:
     # [host], then [host.http] with its keys dotted
-    rows = {row["key"]: row for row in table("configuration.md", "key", "meaning", "default")}
+    rows = {
+        key: row
+        for row in table("configuration.md", "key", "meaning", "default")
+        for key in row["key"].split(", ")
+    }
     properties = HOST["properties"]
     http = properties["http"]["properties"]
     keys = [key for key in properties if key != "http"] + [f"http.{key}" for key in http]
     assert [key for key in rows if key in keys] == keys
     defaults = HostConfig()
-    for key in ("timeout", "hook_timeout", "start_timeout", "drain_timeout"):
+    for key in ("timeout", "hook_timeout", "start_timeout", "drain_timeout", "health_interval"):
         assert float(rows[key]["default"]) == getattr(defaults, key), key
     assert rows["http.verify_ssl"]["default"] == str(defaults.http.verify_ssl).lower()
     assert rows["http.max_connections"]["default"] == str(MAX_CONNECTIONS)
+    assert float(rows["http.connect_timeout"]["default"]) == defaults.http.connect_timeout == CONNECT_TIMEOUT
+
+
+def test_every_table_of_limits_is_told_with_its_keys_and_defaults() -> None:
+    tables = table("configuration.md", "table", "what it says", "in [host]")
+    assert [row["table"] for row in tables] == list(TABLES)
+    assert [row["table"] for row in tables if row["in [host]"] == "yes"] == list(DEFAULTS)
+    assert set(CALLED) - set(TABLES) == {"targets"}
+    rows = {row["key of a table"]: row for row in table("configuration.md", "key of a table", "meaning")}
+    keys = {
+        f"{name}.{key}": item for name, schema in TABLES.items() for key, item in schema["properties"].items()
+    }
+    assert list(rows) == list(keys)
+    for key, schema in keys.items():
+        if "default" in schema:
+            told = rows[key]["default"]
+            assert told == ("true" if schema["default"] is True else f"{schema['default']:g}"), key
+
+
+def test_every_word_for_an_error_is_told() -> None:
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
+    told = {word.casefold() for word in re.findall(r"`(\w+)`", page)}
+    own_codes = {getattr(errors, name).code for name in errors.__all__}
+    assert set(codes.NAMES) - own_codes <= told
 
 
 def test_every_key_of_instances_and_routes_is_told() -> None:

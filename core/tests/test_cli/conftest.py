@@ -139,6 +139,12 @@ class Desk(Provider):
                 await asyncio.Event().wait()
             finally:
                 print("upstream closed", file=sys.stderr, flush=True)
+        elif word == "until":
+            yield TextDelta("started\\n")
+            while not os.path.exists(rest):
+                await asyncio.sleep(0.01)
+            yield TextDelta("the rest\\n")
+            yield Finished("stop")
         elif word == "flood":
             while True:
                 yield TextDelta("word " * 200)

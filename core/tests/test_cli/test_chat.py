@@ -123,8 +123,14 @@ def test_answer_that_ended_early_is_told(run: Run, how: list[str]) -> None:
 
 
 def test_error_of_a_provider_gives_its_exit_code_and_hint(run: Run) -> None:
-    result = run("chat", *ECHO, "overloaded")
+    result = run("chat", *ECHO, "overloaded", "--set", "host.retry.max_retries=0")
     assert (result.code, result.out, result.err) == (7, "", "error: no room\nhint: come back later\n")
+
+
+def test_what_failed_again_in_the_same_way_is_one_line(run: Run) -> None:
+    result = run("chat", *ECHO, "overloaded", "--set", "host.retry.base_delay=0.001")
+    said = "error: no room\n  desk/echo failed before, 2 times: no room\nhint: come back later\n"
+    assert (result.code, result.err) == (7, said)
 
 
 def test_what_came_before_a_stream_broke_stays_on_a_line_of_its_own(run: Run) -> None:

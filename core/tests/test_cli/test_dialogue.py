@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,7 +132,7 @@ def test_signal_at_the_prompt_closes_the_host(terminal: Terminals) -> None:
 
 
 def test_signal_during_an_answer_closes_the_host(terminal: Terminals) -> None:
-    shown = terminal(*ECHO, env={"DESK_TELLS": "1"})
+    shown = terminal(*ECHO, "--set", "host.drain_timeout=0.1", env={"DESK_TELLS": "1"})
     shown.expect("> ")
     shown.send("hang\n")
     shown.expect("started")
@@ -142,11 +143,40 @@ def test_signal_during_an_answer_closes_the_host(terminal: Terminals) -> None:
     assert shown.wait() == 143
 
 
+def test_signal_lets_an_answer_finish(terminal: Terminals, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    shown = terminal(*ECHO, env={"DESK_TELLS": "1"})
+    shown.expect("> ")
+    shown.send(f"until {gate}\n")
+    shown.expect("started")
+    shown.idle()
+    shown.process.terminate()
+    shown.expect("ending: 10 s")
+    gate.touch()
+    shown.expect("the rest")
+    shown.expect("desk closed")
+    assert shown.wait() == 143
+
+
+def test_second_signal_ends_an_answer_at_once(terminal: Terminals, tmp_path: Path) -> None:
+    shown = terminal(*ECHO, "--set", "host.drain_timeout=1000", env={"DESK_TELLS": "1"})
+    shown.expect("> ")
+    shown.send(f"until {tmp_path / 'gate'}\n")
+    shown.expect("started")
+    shown.idle()
+    shown.process.terminate()
+    shown.expect("ending: 1000 s")
+    shown.process.terminate()
+    shown.expect("desk closed")
+    assert shown.wait() == 143
+
+
 def test_error_does_not_end_the_dialogue(terminal: Terminals) -> None:
     shown = terminal(*ECHO)
     shown.expect("> ")
     shown.send("overloaded\n")
-    shown.expect("error: no room\r\nhint: come back later")
+    shown.expect("error: no room\r\n")
+    shown.expect("hint: come back later")
     shown.expect("> ")
     shown.send("describe\n")
     assert "('user', ['text'])]" in shown.expect("None public")

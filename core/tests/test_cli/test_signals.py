@@ -34,7 +34,8 @@ def start(command: Command, *words: str, **options: Any) -> "subprocess.Popen[st
 def test_signal_closes_upstream_and_host_and_says_so_by_the_exit_code(
     desk: Any, command: Command, number: int, code: int
 ) -> None:
-    process = start(command, env={"DESK_TELLS": "1"})
+    words = ("--quiet", "--set", "host.drain_timeout=0.1")
+    process = start(command, *words, env={"DESK_TELLS": "1"})
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == code

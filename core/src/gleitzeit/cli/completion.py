@@ -12,7 +12,7 @@ from gleitzeit.cli.parser import build, commands
 __all__ = ["run", "script"]
 
 #: What is completed after an option or in place of an argument, by its metavar.
-FILES: Final = ("FILE",)
+FILES: Final = ("FILE", "SOCKET")
 MODELS: Final = ("MODEL",)
 #: Names are asked for when they are wanted; the listing imports no plugin.
 NAMES: Final = "gleitzeit models --names --quiet 2>/dev/null"

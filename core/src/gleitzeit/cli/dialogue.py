@@ -13,7 +13,7 @@ from gleitzeit.cli.failures import tell
 from gleitzeit.cli.logs import logs
 from gleitzeit.cli.output import Output
 from gleitzeit.cli.render import Renderer
-from gleitzeit.cli.run import StoppedError, stoppable
+from gleitzeit.cli.run import Drain, Signals, StoppedError, stoppable
 from gleitzeit.cli.settings import read
 from gleitzeit.conversation import Approve
 from gleitzeit.errors import GleitzeitError, UsageError
@@ -40,9 +40,9 @@ def dialogue(options: Namespace, output: Output) -> int:
     model = options.model or default_model(config)
     with suppress(ImportError):  # line editing and history, where Python has them
         import readline  # noqa: F401
-    with logs(output), stoppable(), BlockingHost(config, index=index) as host:
+    with logs(output), stoppable() as signals, BlockingHost(config, index=index) as host:
         approve = approval(options.approve, output) if options.tool else None
-        talk = Dialogue(options, output, model)
+        talk = Dialogue(options, output, model, signals)
         output.note(f"talking to {model}; /help lists commands, Ctrl-D ends")
         while talk.step(host, approve):
             pass
@@ -52,12 +52,15 @@ def dialogue(options: Namespace, output: Output) -> int:
 class Dialogue:
     """What a dialogue remembers between its turns."""
 
-    def __init__(self, options: Namespace, output: Output, model: str) -> None:
+    def __init__(
+        self, options: Namespace, output: Output, model: str, signals: Signals | None = None
+    ) -> None:
         self.model = model
         self.messages = system(options.system)
         self.usage = Usage()
         self._options = options
         self._output = output
+        self._signals = signals or Signals()
         self._pictures: list[Part] = []
 
     def step(self, host: BlockingHost, approve: Approve | None) -> bool:
@@ -100,7 +103,15 @@ class Dialogue:
     def _ask(self, line: str, host: BlockingHost, approve: Approve | None) -> None:
         messages = (*self.messages, Message.user((*self._pictures, TextPart(line))))
         asked = request(self._options, messages).evolve(target=self.model)
-        done = host.run(turn(host.host, asked, self._options, self._output, approve))
+        drain = Drain(self._output)
+        self._signals.gentle = drain.ask
+        try:
+            done = host.run(
+                drain.run(host.host, turn(host.host, asked, self._options, self._output, approve))
+            )
+        finally:
+            self._signals.gentle = None
+            self._signals.check()
         self._pictures = []
         self.messages = done.messages
         self.usage += done.usage or Usage()

@@ -33,11 +33,7 @@ def tell(error: BaseException, output: Output) -> int:
         hint = "this is a fault of Gleitzeit or of a plugin; --debug shows where"
         output.failure(message, hint, {"code": GleitzeitError.code, "message": message, "hint": hint})
         return GleitzeitError.exit_code
-    lines = [
-        error.message,
-        *(f"  {attempt.target} failed before: {_line(attempt.error)}" for attempt in error.attempts),
-    ]
-    output.failure("\n".join(lines), error.hint, explain(error))
+    output.failure("\n".join([error.message, *_before(error)]), error.hint, explain(error))
     return error.exit_code
 
 
@@ -50,6 +46,18 @@ def explain(error: GleitzeitError) -> dict[str, Any]:
             {"target": str(attempt.target), "error": _line(attempt.error)} for attempt in error.attempts
         ]
     return data
+
+
+def _before(error: GleitzeitError) -> list[str]:
+    """A line for each failure that went before; what failed in the same way again is one."""
+    counts: dict[tuple[str, str], int] = {}
+    for attempt in error.attempts:
+        key = str(attempt.target), _line(attempt.error)
+        counts[key] = counts.get(key, 0) + 1
+    return [
+        f"  {target} failed before{f', {count} times' if count > 1 else ''}: {line}"
+        for (target, line), count in counts.items()
+    ]
 
 
 def _line(error: BaseException) -> str:

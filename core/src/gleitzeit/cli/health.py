@@ -1,23 +1,22 @@
-"""`gleitzeit health`: how every instance fares."""
+"""`gleitzeit health`: how every instance fares, once or again and again."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from gleitzeit.cli.failures import UNHEALTHY
 from gleitzeit.cli.output import Output
-from gleitzeit.cli.run import with_host
 from gleitzeit.cli.table import Column
-from gleitzeit.wire.codec import to_json
+from gleitzeit.errors import UsageError
 
 if TYPE_CHECKING:
     from gleitzeit.host import Host, InstanceHealth
 
 __all__ = ["STYLES", "run"]
 
-STYLES = {"ok": "green", "degraded": "yellow", "error": "red"}
-_COLUMNS = (
+STYLES: Final = {"ok": "green", "degraded": "yellow", "error": "red", "half_open": "yellow", "open": "red"}
+_COLUMNS: Final = (
     Column("INSTANCE", 9),
     Column("KIND", 2, least=9),
     Column("PLUGIN", 3),
@@ -31,11 +30,26 @@ _COLUMNS = (
 
 def run(options: Namespace, output: Output) -> int:
     """`gleitzeit health`"""
+    for name in ("interval", "count"):
+        if getattr(options, name) is not None and not options.watch:
+            raise UsageError(f"--{name} says nothing without --watch", hint="add --watch")
+    if options.of is not None and options.deep:
+        raise UsageError("--deep and --of do not go together", hint="ask the application without --deep")
+    if options.watch or options.of is not None:
+        from gleitzeit.cli.watch import watch
+
+        return watch(options, output)
+    return _once(options, output)
+
+
+def _once(options: Namespace, output: Output) -> int:
+    from gleitzeit.cli.run import with_host
+    from gleitzeit.wire.codec import to_json
 
     async def work(host: Host) -> list[InstanceHealth]:
         return await host.health(deep=options.deep)
 
-    found = with_host(options, output, work)
+    found = with_host(options, output, work, drains=False)
     if output.json:
         output.document({"instances": [{"name": each.name, **to_json(each)} for each in found]})
     elif not found:
@@ -49,7 +63,7 @@ def run(options: Namespace, output: Output) -> int:
     return UNHEALTHY if any(each.health.status == "error" for each in found) else 0
 
 
-def _row(each: InstanceHealth) -> tuple[str, ...]:
+def _row(each: Any) -> tuple[str, ...]:
     latency = each.health.latency
     return (
         each.name,

@@ -7,15 +7,17 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from io import StringIO, TextIOWrapper
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from gleitzeit.cli.table import Column
 
-__all__ = ["Output", "OutputClosedError", "plain"]
+__all__ = ["Output", "OutputClosedError", "Style", "plain"]
 
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _CONTROLS: Final = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+Style: TypeAlias = Callable[[str, str], str | None]
 
 
 class OutputClosedError(Exception):
@@ -42,6 +44,7 @@ class Output:
         color = color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self.terminal = _is_terminal(self._out)
         self.talks = _is_terminal(self._err)
+        self._drawn: tuple[os.terminal_size, int] | None = None
         self._color_out = color and self.terminal
         self._color_err = color and self.talks
 
@@ -67,13 +70,15 @@ class Output:
         self._write(_json(value, separators=(",", ":")) + "\n")
 
     def table(
-        self,
-        columns: Sequence[Column],
-        rows: Iterable[Sequence[str]],
-        *,
-        style: Callable[[str, str], str | None] | None = None,
+        self, columns: Sequence[Column], rows: Iterable[Sequence[str]], *, style: Style | None = None
     ) -> None:
         """A table; `style(title, text)` names the style of a cell."""
+        self._write("".join(f"{line}\n" for line in self.lines(columns, rows, style=style)))
+
+    def lines(
+        self, columns: Sequence[Column], rows: Iterable[Sequence[str]], *, style: Style | None = None
+    ) -> list[str]:
+        """The lines of a table, for `redraw`."""
         from gleitzeit.cli.table import GAP, layout
 
         mark = "…" if _can(self._out, "…") else "~"
@@ -87,7 +92,29 @@ class Output:
             lines.append(
                 [self.style(text, name) if name else text for text, name in zip(row, styles, strict=True)]
             )
-        self._write("".join((" " * GAP).join(line).rstrip() + "\n" for line in lines))
+        return [(" " * GAP).join(line).rstrip() for line in lines]
+
+    def redraw(self, lines: Sequence[str]) -> None:
+        """Show lines in place of those of the last time; below them where output is no terminal.
+
+        What a terminal has no room for is left out. Lines must not be wider than `cells`.
+        """
+        if not self.terminal or os.environ.get("TERM") == "dumb":
+            self._write("".join(f"{line}\n" for line in lines) + ("\n" if len(lines) > 1 else ""))
+            return
+        import shutil
+
+        size = shutil.get_terminal_size()
+        if len(lines) >= size.lines > 1:
+            lines = lines[: size.lines - 1]
+        drawn, self._drawn = self._drawn, (size, len(lines))
+        if drawn is None:
+            back = ""
+        elif drawn[0] == size:
+            back = f"\x1b[{drawn[1]}F\x1b[J"
+        else:
+            back = "\x1b[H\x1b[2J"  # lines of another width may have been folded
+        self._write(back + "".join(f"{line}\n" for line in lines))
 
     def style(self, text: str, name: str) -> str:
         """`text` for standard output in a style, where colours are wanted."""

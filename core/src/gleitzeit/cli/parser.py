@@ -61,6 +61,7 @@ def build() -> argparse.ArgumentParser:
     _tool(_leaf(add, "tool", "run a tool", "tool:run"))
     health = _leaf(add, "health", "how every instance fares", "health:run")
     health.add_argument("--deep", action="store_true", help="start what is not running yet, and ask more")
+    _watch(health)
     config = _group(add, "config", "the configuration")
     _leaf(config, "show", "every value and where it comes from, secrets masked", "settings:show")
     _leaf(
@@ -282,6 +283,28 @@ def _request(parser: argparse.ArgumentParser) -> None:
         help="mark it private: never logged, and kept on local targets by a guard",
     )
     parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="the time for all of it")
+
+
+def _watch(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--watch", action="store_true", help="ask again and again, with what the calls come to, until Ctrl-C")
+    add("--interval", metavar="SECONDS", type=_pause, help="the time between two rounds (default: 2)")
+    add("--count", metavar="N", type=_rounds, help="end after so many rounds")
+    add("--of", metavar="SOCKET", help="ask the application that serves its host.status_socket here")
+
+
+def _pause(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (seconds := float(text)) < 1e6:
+            return seconds
+    raise argparse.ArgumentTypeError(f"{text} is no time to wait between rounds")
+
+
+def _rounds(text: str) -> int:
+    with suppress(ValueError):
+        if (count := int(text)) > 0:
+            return count
+    raise argparse.ArgumentTypeError(f"{text} is no number of rounds")
 
 
 def _seconds(text: str) -> float:

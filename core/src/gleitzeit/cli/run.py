@@ -19,49 +19,124 @@ if TYPE_CHECKING:
 
     from gleitzeit.cli.output import Output
 
-__all__ = ["StoppedError", "run", "stoppable", "with_host"]
+__all__ = ["Drain", "Signals", "StoppedError", "run", "stoppable", "with_host"]
 
 T = TypeVar("T")
 _SIGNALS: Final = {"SIGTERM": TERMINATED, "SIGHUP": HANGUP}
+#: Seconds to print an answer that came at the last moment.
+GRACE: Final = 0.5
 
 
 class StoppedError(KeyboardInterrupt):
     """A signal asks the process to end; its argument is the exit code."""
 
 
+class Drain:
+    """Lets work finish what is in flight once it has been asked to end: `ask` may come from any thread."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asked = asyncio.Event()
+
+    @property
+    def begun(self) -> bool:
+        """Is there something that could finish?"""
+        return self._loop is not None
+
+    def ask(self) -> None:
+        """Start no more calls, and end within `host.drain_timeout`."""
+        if self._loop is None:
+            self._asked.set()
+        else:
+            self._loop.call_soon_threadsafe(self._asked.set)
+
+    async def run(self, host: Host, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`. After `ask` the host is closed, and cancelled is what then still waits.
+
+        Cancelling this cancels the work at once.
+        """
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.create_task(work)
+        asked = asyncio.create_task(self._asked.wait())
+        steps: set[asyncio.Task[Any]] = {task, asked}
+        try:
+            await asyncio.wait(steps, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                seconds = host.config.host.drain_timeout
+                self._output.note(f"ending: {seconds:g} s for what is in flight, the next signal ends it now")
+                closing = asyncio.create_task(host.close())
+                steps.add(closing)
+                await asyncio.wait({closing})
+                await asyncio.wait({task}, timeout=GRACE)
+        finally:
+            asked.cancel()
+            task.cancel()
+            await asyncio.wait(steps)
+        return task.result()
+
+
+class Signals:
+    """Turns SIGTERM and SIGHUP into `StoppedError` in the main thread.
+
+    While `gentle` is set the first signal calls it instead, and only the second raises.
+    """
+
+    def __init__(self) -> None:
+        self.code: int | None = None
+        self.gentle: Callable[[], None] | None = None
+
+    def check(self) -> None:
+        """Raise `StoppedError` if a signal has come."""
+        if self.code is not None:
+            raise StoppedError(self.code)
+
+    def __call__(self, number: int, frame: object) -> None:
+        first = self.code is None
+        self.code = self.code or 128 + number
+        if first and self.gentle is not None:
+            self.gentle()
+        else:
+            raise StoppedError(self.code)
+
+
 @contextmanager
-def stoppable() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into `StoppedError` in the main thread, as Python turns SIGINT into its own."""
-
-    def stop(number: int, frame: object) -> None:
-        raise StoppedError(128 + number)
-
+def stoppable() -> Iterator[Signals]:
+    """End by SIGTERM and SIGHUP inside of the block, as Python does by SIGINT."""
+    signals = Signals()
     before = {}
     if threading.current_thread() is threading.main_thread():
         for name in _SIGNALS:
             if hasattr(signal, name):  # Windows has no SIGHUP
-                before[getattr(signal, name)] = signal.signal(getattr(signal, name), stop)
+                before[getattr(signal, name)] = signal.signal(getattr(signal, name), signals)
     try:
-        yield
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def with_host(options: Namespace, output: Output, work: Callable[[Host], Coroutine[Any, Any, T]]) -> T:
-    """What `work` gives with an open host. Ctrl-C and SIGTERM cancel it, close the host, and then raise."""
+def with_host(
+    options: Namespace, output: Output, work: Callable[[Host], Coroutine[Any, Any, T]], *, drains: bool = True
+) -> T:
+    """What `work` gives with an open host; after a signal it is closed, and `StoppedError` raised.
+
+    The first SIGTERM or SIGHUP lets calls in flight finish, for at most `host.drain_timeout`, unless
+    not `drains`; the second, and Ctrl-C, cancel them.
+    """
     config, index = read(options, output)
+    drain = Drain(output)
 
     async def main() -> T:
         async with Host(config, index=index) as host:
-            return await work(host)
+            return await (drain.run(host, work(host)) if drains else work(host))
 
     with logs(output):
-        return run(main())
+        return run(main(), drain)
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine in a loop of its own."""
+def run(main: Coroutine[Any, Any, T], drain: Drain | None = None) -> T:
+    """The result of a coroutine in a loop of its own; a signal cancels it, or asks `drain` first."""
     stopped: list[int] = []
 
     async def guarded() -> T:
@@ -71,7 +146,10 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
         def stop(code: int) -> None:
             stopped.append(code)
-            task.cancel()
+            if len(stopped) == 1 and drain is not None and drain.begun:
+                drain.ask()
+            else:
+                task.cancel()
 
         for name, code in _SIGNALS.items():
             if hasattr(signal, name) and threading.current_thread() is threading.main_thread():
@@ -83,8 +161,11 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
     try:
         with asyncio.Runner() as runner:
-            return runner.run(guarded())
-    except asyncio.CancelledError:
+            result = runner.run(guarded())
+    except (Exception, asyncio.CancelledError) as error:
         if stopped:
-            raise StoppedError(stopped[0]) from None
+            raise StoppedError(stopped[0]) from error
         raise
+    if stopped:
+        raise StoppedError(stopped[0])
+    return result
