@@ -6,9 +6,10 @@ import pytest
 from core.tests.toys import Good, failing, host, route
 from gleitzeit import Chat, Plugin, Provider, Reply
 from gleitzeit.errors import ConfigError, PluginError, ServerFaultError
+from gleitzeit.plugin import Strategy
 
 
-class Reversed(Plugin):
+class Reversed(Strategy):
     def order(self, route, request):
         return route.targets[::-1]
 
@@ -22,7 +23,7 @@ async def test_a_strategy_orders_the_targets_of_a_route():
 
 
 async def test_a_strategy_may_leave_targets_out_and_must_choose_one():
-    class Nobody(Plugin):
+    class Nobody(Strategy):
         def order(self, route, request):
             return ()
 
@@ -40,7 +41,7 @@ async def test_a_strategy_that_is_not_installed_is_named():
 
 
 async def test_the_last_target_of_a_strategy_raises_its_own_error():
-    config = {**route("bad/m", "worse/m")}
+    config = {**route("bad/m", "worse/m"), "host": {"retry": {"max_retries": 0}}}
     config["routes"]["r"]["strategy"] = "reversed"
     bad, worse = failing(ServerFaultError("bad")), failing(ServerFaultError("worse"))
     async with host(config, bad=bad, worse=worse, reversed=Reversed) as h:
@@ -74,16 +75,51 @@ async def test_a_backend_that_fails_is_told_without_what_it_said():
     assert "canary" not in str(caught.value)
 
 
-async def test_an_http_plugin_supplies_the_transport_of_the_one_client():
-    class Canned(Plugin):
-        def transport(self):
-            return httpx2.MockTransport(lambda request: httpx2.Response(200, text="canned"))
+class Canned(Plugin):
+    """An HTTP plugin; answers with what the operator set."""
 
-    class Fetching(Provider):
-        complete = False
+    def transport(self, http):
+        return httpx2.MockTransport(lambda request: httpx2.Response(200, text=f"canned {http.proxy}"))
 
-        async def call(self, request):
-            return Reply((await self.context.http.get("http://nowhere.invalid/")).text)
 
-    async with host(canned=Canned, fetching=Fetching) as h:
-        assert (await h.call(Chat("hi").to("fetching/m"))).text == "canned"
+class Fetching(Provider):
+    complete = False
+
+    async def call(self, request):
+        return Reply((await self.context.http.get("http://nowhere.invalid/")).text)
+
+
+async def test_an_http_plugin_supplies_the_transport_of_the_one_client_by_the_operators_settings():
+    config = {"host": {"http": {"proxy": "http://proxy.invalid"}}}
+    async with host(config, canned=Canned, fetching=Fetching) as h:
+        assert (await h.call(Chat("hi").to("fetching/m"))).text == "canned http://proxy.invalid"
+
+
+async def test_an_http_plugin_that_cannot_start_is_not_replaced_unnoticed():
+    class Broken(Canned):
+        def __init__(self, config, context):
+            raise RuntimeError("no")
+
+    async with host(broken=Broken, fetching=Fetching) as h:
+        with pytest.raises(PluginError, match="broken"):
+            await h.call(Chat("hi").to("fetching/m"))
+
+
+async def test_two_http_plugins_are_one_too_many_and_the_disabled_do_not_count():
+    plugins = {"canned": Canned, "other": type("Other", (Canned,), {}), "fetching": Fetching}
+    async with host(**plugins) as h:
+        with pytest.raises(ConfigError, match="canned, other"):
+            await h.call(Chat("hi").to("fetching/m"))
+    async with host({"http": {"other": {"enabled": False}}}, **plugins) as h:
+        assert (await h.call(Chat("hi").to("fetching/m"))).text == "canned None"
+
+
+async def test_an_http_plugin_is_there_before_the_eager_ask_for_the_client():
+    class Early(Fetching):
+        def __init__(self, config, context):
+            super().__init__(config, context)
+            self.client = context.http
+
+    config = {"providers": {"early": {"eager": True}}}
+    async with host(config, early=Early, canned=Canned) as h:
+        assert (await h.call(Chat("hi").to("early/m"))).text == "canned None"

@@ -68,7 +68,8 @@ async def test_a_tool_call_that_may_have_acted_is_never_repeated_elsewhere(sent,
 
 async def test_when_all_targets_fail_the_last_error_carries_the_attempts():
     bad, worse = failing(OverloadedError("one")), failing(RateLimitedError("two"))
-    async with host(route("bad/m", "worse/m"), bad=bad, worse=worse) as h:
+    config = {**route("bad/m", "worse/m"), "host": {"retry": {"max_retries": 0}}}
+    async with host(config, bad=bad, worse=worse) as h:
         with pytest.raises(RateLimitedError) as caught:
             await h.call(Chat("hi").to("r"))
     assert [attempt.error.message for attempt in caught.value.attempts] == ["one"]

@@ -17,10 +17,10 @@ FLOORS = [
     {"errors", "values", "policy", "version"},
     {"kinds", "hookspecs", "plugin"},
     {"discovery", "distributions", "manifest", "near", "config", "standing", "wire"},
-    {"registry", "catalogue"},
+    {"registry", "catalogue", "stats"},
     {"resilience", "routing"},
     {"pipeline", "conversation"},
-    {"hooks", "host", "blocking"},
+    {"hooks", "health", "host", "status", "blocking"},
     {"listing", "cli", "testing", "__main__"},
 ]
 ROOMS = {name: floor for floor, names in enumerate(FLOORS) for name in names}

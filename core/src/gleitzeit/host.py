@@ -5,44 +5,30 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from attrs import field, frozen
-
 from gleitzeit.catalogue import Catalogue, Offer, Thing
 from gleitzeit.config import Config, SecretResolver, load
 from gleitzeit.conversation import Approve, Conversation
 from gleitzeit.discovery import Entry, Index, scan
-from gleitzeit.errors import UsageError
+from gleitzeit.errors import ConfigError, PluginError, UsageError
+from gleitzeit.health import Checks, InstanceHealth
 from gleitzeit.hooks import Hooks
 from gleitzeit.kinds import KINDS
 from gleitzeit.pipeline import Pipeline
-from gleitzeit.registry import Instance, Registry, Services
-from gleitzeit.registry.broadcast import ask
+from gleitzeit.registry import Registry, Services
 from gleitzeit.routing import Router
-from gleitzeit.values import Health, Reply, Request, State, Stream, Target, Tool, ToolCall
+from gleitzeit.status import StatusServer, document
+from gleitzeit.values import Reply, Request, Snapshot, Stream, Target, Tool, ToolCall
 
 if TYPE_CHECKING:
     import httpx2
 
 __all__ = ["Host", "InstanceHealth"]
-
-
-@frozen(kw_only=True)
-class InstanceHealth:
-    """An instance in the health table."""
-
-    name: str = field(kw_only=False)
-    kind: str
-    plugin: str
-    state: State
-    health: Health
-    local: bool = False
-    sandbox: str | None = None
 
 
 class Host:
@@ -89,9 +75,12 @@ class Host:
         self._catalogue = Catalogue(self._registry)
         self._router = Router(self.config, self._registry, self._catalogue)
         self._pipeline = Pipeline(self.config, self._registry, self._router)
+        self._checks = Checks(self._registry, self._pipeline.probed)
         self.hooks = Hooks(self._registry, self._catalogue, self.call)
         self._http: httpx2.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended: asyncio.Event | None = None
+        self._status: StatusServer | None = None
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -106,25 +95,48 @@ class Host:
         """Start what must run from the beginning: guards, exporters, and what is configured as eager.
 
         A failure is a state (see `health`), not an exception; while a configured guard is not
-        active, every call is denied.
+        active, every call is denied. Raises `ConfigError` where `host.status_socket` cannot be served.
         """
         if self._loop is not None:
             raise UsageError("the host is open already")
+        if self.config.host.status_socket is not None:
+            status = StatusServer(self.config.host.status_socket, self._tell)
+            await status.open()
+            self._status = status
         self._loop = asyncio.get_running_loop()
-        await self._registry.start(self._registry.eager)
+        eager = self._registry.eager
+        # The HTTP transport first: others may ask for the client as soon as they start.
+        await self._registry.start(one for one in eager if one.kind == "http")
+        await self._registry.start(one for one in eager if one.kind != "http")
+        if self.config.host.health_interval:
+            self._checks.start(self.config.host.health_interval)
 
     async def close(self) -> None:
         """Refuse new calls, wait up to `host.drain_timeout` for those in flight, end the rest, free all."""
         if self._loop is None:
+            if self._ended is not None:
+                await self._ended.wait()  # whoever closes it, too, may rely on its being closed
             return
         self._loop = None
+        self._ended = asyncio.Event()
+        try:
+            await self._close()
+        finally:
+            self._ended.set()
+
+    async def _close(self) -> None:
         ends = time.monotonic() + self.config.host.drain_timeout
         await self._pipeline.drain(self.config.host.drain_timeout)
+        await self._checks.stop()
         await self._catalogue.close()
         await self._registry.stop(max(0.0, ends - time.monotonic()))
+        self._pipeline.close()
         http, self._http = self._http, None
         if http is not None:
             await http.aclose()
+        status, self._status = self._status, None
+        if status is not None:
+            await status.close()
 
     async def call(self, request: Request) -> Reply:
         """Send a request and wait for the whole answer; raises a `GleitzeitError`.
@@ -181,7 +193,7 @@ class Host:
                 matched = await self._match_tools(name)
             else:
                 resolved = await self._router.resolve(name, ToolCall)
-                target = resolved.targets[0][0]
+                target = next(resolved.route.leaves())
                 matched = [(name, name, target.tool or Tool(target.name))]
             found.update({item[0]: item for item in matched})
         return list(found.values())
@@ -189,38 +201,11 @@ class Host:
     async def health(self, deep: bool = False) -> list[InstanceHealth]:
         """How every instance fares. `deep` starts those not needed so far and asks more, free of charge."""
         self._check()
-        instances = list(self._registry)
-        if deep:
-            await self._registry.start(instance for instance in instances if instance.config.enabled)
-        healths = await asyncio.gather(*(self._health(instance, deep) for instance in instances))
-        return [
-            InstanceHealth(
-                instance.name,
-                kind=instance.kind,
-                plugin=instance.config.plugin,
-                state=_state(instance, health),
-                health=health,
-                local=instance.local,
-                sandbox=instance.sandbox,
-            )
-            for instance, health in zip(instances, healths, strict=True)
-        ]
+        return await self._checks.all(deep)
 
-    async def _health(self, instance: Instance, deep: bool) -> Health:
-        built = instance.object
-        if built is None:
-            failed = instance.error is not None and instance.state is not State.DISABLED
-            return Health("error" if failed else "unknown", detail=instance.reason or "not started")
-        if "health" not in instance.hooks:
-            return Health("ok", detail="running")
-        outcome = await ask(
-            instance.name, "health", lambda: built.health(deep), self.config.host.hook_timeout
-        )
-        if outcome.error is not None:
-            return Health("error", detail=instance.scrub(str(outcome.error)))
-        if not isinstance(outcome.value, Health):
-            return Health("error", detail=f"health gave {type(outcome.value).__name__}")
-        return outcome.value
+    def snapshot(self) -> Snapshot:
+        """What has been counted since the host was made: calls, attempts, times, tokens, breakers."""
+        return self._pipeline.snapshot()
 
     async def _match_tools(self, pattern: str) -> list[tuple[str, str, Tool]]:
         matched = []
@@ -241,13 +226,30 @@ class Host:
         if self._http is None:
             from gleitzeit.wire.client import make_client
 
-            drivers: Sequence[Instance] = [i for i in self._registry.of_kind("http") if i.object is not None]
-            transport = drivers[0].object.transport() if drivers else None
-            self._http = make_client(self.config.host.http, transport)
+            settings, driver = self.config.host.http, self._http_driver()
+            self._http = make_client(settings, None if driver is None else driver.transport(settings))
         return self._http
+
+    def _http_driver(self) -> Any:
+        """The configured HTTP plugin; where it cannot serve, nothing else may take its place unnoticed."""
+        drivers = [instance for instance in self._registry.of_kind("http") if instance.config.enabled]
+        if not drivers:
+            return None
+        first, *others = drivers
+        if others:
+            names = ", ".join(instance.name for instance in drivers)
+            raise ConfigError(
+                f"[http]: {names}: there is one HTTP transport", hint="set `enabled = false` in the others"
+            )
+        if first.object is None:
+            raise first.error or PluginError(f"the HTTP plugin {first.name!r} has not started")
+        return first.object
 
     async def _driver(self, kind: str, name: str) -> Any:
         return await self._registry.driver(kind, name)
+
+    async def _tell(self) -> Mapping[str, Any]:
+        return document(self.snapshot(), await self._checks.all())
 
     async def _secret_backend(self, name: str) -> Any:
         return await self._registry.driver("secrets", name)
@@ -255,12 +257,6 @@ class Host:
     def _changed(self, name: str) -> None:
         self._catalogue.forget(name)
         self._registry.bump()
-
-
-def _state(instance: Instance, health: Health) -> State:
-    if instance.state is State.ACTIVE and health.status in ("degraded", "error"):
-        return State.DEGRADED
-    return instance.state
 
 
 def _own(name: str, plugin: Any) -> Entry:

@@ -6,15 +6,15 @@ A plugin need not inherit from these protocols; `gleitzeit.plugin` has bases tha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from attrs import field, frozen
 
-from gleitzeit.errors import WireError
+from gleitzeit.errors import GleitzeitError, WireError
 from gleitzeit.policy import Policy
-from gleitzeit.values import Reply, Request, Route, Stream, Target
+from gleitzeit.values import Choice, Reply, Request, Route, Snapshot, Stream
 
 if TYPE_CHECKING:
     import logging
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS",
+    "Balancer",
     "Context",
+    "Ending",
     "Endpoint",
     "Exporter",
     "Frame",
     "Handler",
+    "HttpSettings",
     "HttpTransport",
     "Kind",
     "Launch",
@@ -205,7 +208,7 @@ class PolicySource(Protocol):
 class Exporter(Protocol):
     """Reads snapshots of the host's statistics; never raises into, or waits in, the way of a call."""
 
-    async def export(self, snapshot: Mapping[str, Any]) -> None:
+    async def export(self, snapshot: Snapshot) -> None:
         """Send or keep a snapshot."""
 
 
@@ -217,20 +220,73 @@ class Secrets(Protocol):
         """The secret's value; raises `ConfigError` where there is none."""
 
 
+@frozen(kw_only=True)
+class Ending:
+    """How an attempt at a choice ended; times in seconds.
+
+    "neutral" says nothing about the choice: the caller went away or erred, or it was not asked at
+    all. `first` is the time to the first event of a stream; for a whole answer it equals `seconds`.
+    """
+
+    outcome: Literal["ok", "failed", "neutral"] = field(kw_only=False)
+    seconds: float
+    first: float
+    error: GleitzeitError | None = None
+
+
+class Balancer(Protocol):
+    """Orders the choices of one route, and hears how they fare."""
+
+    def order(self, request: Request) -> Iterable[Choice]:
+        """The choices for one request, best first, taken one by one; those left out are not asked."""
+
+    def begun(self, choice: Choice, request: Request) -> None:
+        """An attempt at the choice, or at something inside it, begins."""
+
+    def ended(self, choice: Choice, request: Request, ending: Ending) -> None:
+        """It has ended: exactly once for each `begun`."""
+
+
 @runtime_checkable
 class Strategy(Protocol):
-    """Orders the targets of a route for one request."""
+    """A way of choosing among the choices of a route."""
 
-    def order(self, route: Route, request: Request) -> Sequence[Target]:
-        """The targets, best first; those left out are not asked."""
+    def balancer(self, route: Route) -> Balancer:
+        """What orders the choices of this route; asked when the route is compiled, and again whenever it
+        is compiled anew, so that what must be remembered belongs to the strategy."""
+
+
+class HttpSettings(Protocol):
+    """The operator's `[host.http]`, as it stands in `gleitzeit.config.HttpConfig`."""
+
+    @property
+    def verify_ssl(self) -> bool:
+        """Are certificates verified? `wire.client.tls_context` makes a context of this and `ca_file`."""
+
+    @property
+    def ca_file(self) -> str | None:
+        """A file of additional trusted certificates."""
+
+    @property
+    def proxy(self) -> str | None:
+        """The URL of a proxy; without it the environment's hold. Neither holds for loopback addresses."""
+
+    @property
+    def max_connections(self) -> int | None:
+        """Most connections at once; None is the core's default."""
 
 
 @runtime_checkable
 class HttpTransport(Protocol):
-    """Supplies the transport under the host's HTTP client."""
+    """Supplies the transport under the host's HTTP client. Only one can be configured."""
 
-    def transport(self) -> httpx2.AsyncBaseTransport:
-        """A transport; the host closes it."""
+    def transport(self, http: HttpSettings) -> httpx2.AsyncBaseTransport:
+        """A transport that holds to the operator's settings; the host closes it.
+
+        Called once, in the host's loop. It does no retries, follows no redirects and keeps no cookies, takes
+        its timeouts from `request.extensions["timeout"]`, and raises the exceptions of httpx2. Raises
+        `ConfigError` for a setting that it cannot keep.
+        """
 
 
 @frozen(kw_only=True)

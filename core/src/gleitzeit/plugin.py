@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar
 
+from gleitzeit.errors import GleitzeitError
 from gleitzeit.hookspecs import Offers, hookimpl, mark
-from gleitzeit.kinds import Context, Middleware
+from gleitzeit.kinds import Balancer, Context, Ending, Middleware
 from gleitzeit.values import (
+    Choice,
     Health,
     Model,
     Prompt,
     Reply,
     Request,
     Resource,
+    Retry,
     Route,
     Stream,
     Target,
@@ -22,7 +25,7 @@ from gleitzeit.values import (
     Verdict,
 )
 
-__all__ = ["Plugin", "Provider", "hookimpl"]
+__all__ = ["Plugin", "Provider", "Strategy", "hookimpl"]
 
 
 class Plugin:
@@ -61,6 +64,10 @@ class Plugin:
 
     def wrap_attempt(self, target: Target) -> Middleware | None:
         """A middleware around every attempt at a target; see `HookSpecs.wrap_attempt`."""
+        return None
+
+    def retry_policy(self, request: Request, error: GleitzeitError, tries: int) -> Retry | None:
+        """Whether a failed target is asked again; see `HookSpecs.retry_policy`."""
         return None
 
     def lifespan(self) -> AbstractAsyncContextManager[Any]:
@@ -103,6 +110,38 @@ class Provider(Plugin):
     async def call(self, request: Request) -> Reply | Stream:
         """Answer a call; see `kinds.Provider.call`."""
         raise NotImplementedError(f"{type(self).__name__} does not override `call`")
+
+
+class Strategy(Plugin):
+    """Base of a plugin that orders the choices of routes.
+
+    Override `order` where nothing need be remembered from call to call, `balancer` where it must.
+    """
+
+    def order(self, route: Route, request: Request) -> Iterable[Choice]:
+        """The choices of the route for one request, best first; those left out are not asked."""
+        return route.targets
+
+    def balancer(self, route: Route) -> Balancer:
+        """What orders the choices of one route; see `kinds.Strategy`."""
+        return _Orderly(self, route)
+
+
+class _Orderly:
+    """The balancer of a strategy that only orders."""
+
+    def __init__(self, strategy: Strategy, route: Route) -> None:
+        self._strategy = strategy
+        self._route = route
+
+    def order(self, request: Request) -> Iterable[Choice]:
+        return self._strategy.order(self._route, request)
+
+    def begun(self, choice: Choice, request: Request) -> None:
+        """Nothing to remember."""
+
+    def ended(self, choice: Choice, request: Request, ending: Ending) -> None:
+        """Nothing to learn."""
 
 
 @asynccontextmanager

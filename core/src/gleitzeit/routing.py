@@ -8,21 +8,25 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gleitzeit.catalogue import Catalogue, Thing
-from gleitzeit.config import Config
+from gleitzeit.config import Config, RouteConfig
 from gleitzeit.errors import (
     AmbiguousModelError,
     ConfigError,
     GleitzeitError,
+    InvalidRequestError,
     UnknownModelError,
     UnsupportedError,
 )
 from gleitzeit.registry import Instance, Registry
-from gleitzeit.values import Attempt, Model, Operation, Prompt, Target, Tool
+from gleitzeit.values import Attempt, Choice, Model, Operation, Prompt, Route, Target, Tool
 
-__all__ = ["Resolved", "Router"]
+__all__ = ["ORDERED", "Resolved", "Router"]
+
+#: The strategy of a route that names none: its targets in the order in which they are written.
+ORDERED: Final = "ordered"
 
 #: What the target of an operation is; every other operation is one on models.
 THINGS: Final[dict[str, Thing | None]] = {
@@ -35,11 +39,10 @@ THINGS: Final[dict[str, Thing | None]] = {
 
 @frozen
 class Resolved:
-    """The targets of a name with their instances, those that cannot be reached, and how to choose."""
+    """What a name stands for, all instances of it started, and the targets that cannot be reached."""
 
-    targets: tuple[tuple[Target, Instance], ...]
+    route: Route
     failed: tuple[Attempt, ...] = ()
-    strategy: str = "ordered"
 
 
 class Router:
@@ -50,65 +53,97 @@ class Router:
         self._registry = registry
         self._catalogue = catalogue
 
-    async def resolve(self, name: str, operation: type[Operation], via: tuple[str, ...] = ()) -> Resolved:
-        """The targets behind `name` for this kind of operation, their instances started.
+    async def resolve(
+        self,
+        name: str,
+        operation: type[Operation],
+        via: tuple[str, ...] = (),
+        *,
+        strategy: str | None = None,
+    ) -> Resolved:
+        """The route behind `name` for this kind of operation, the instances of its targets started.
 
         `via` are the aliases and routes that led here; with any, `instance/name` is no question of
-        luck but the operator's word. Raises `UnknownModelError` with near names,
-        `AmbiguousModelError`, `UnsupportedError`, or what keeps the only target from running.
+        luck but the operator's word. `strategy` replaces that of a configured route, where it allows
+        it. Raises `UnknownModelError` with near names, `AmbiguousModelError`, `UnsupportedError`,
+        `InvalidRequestError` for the strategy, or what keeps the only target from running.
         """
         if name not in via:
             route = self._config.routes.get(name)
             if route is not None:
-                return await self._route(route.targets, route.strategy, operation, (*via, name))
+                return await self._route(route, _strategy(route, strategy), operation, (*via, name))
             if name in self._config.aliases:
-                return await self.resolve(self._config.aliases[name], operation, (*via, name))
+                alias = self._config.aliases[name]
+                return await self.resolve(alias, operation, (*via, name), strategy=strategy)
         elif self._provider(name.partition("/")[0]) is None:
             raise ConfigError(
                 f"{name!r} refers to itself: {' -> '.join((*via, name))}", hint="see [aliases], [routes]"
             )
+        if strategy is not None:
+            raise InvalidRequestError(
+                f"{name!r} is no route: there is nothing for the strategy {strategy!r} to choose from",
+                hint=f"configure [routes.NAME], or leave the strategy out; routes: {_names(self._config)}",
+                sent=False,
+            )
+        target, instance = await self._target_of(name, operation, direct=bool(via))
+        await instance.start()
+        model = target.model
+        if model is not None and model.operations and operation.kind not in model.operations:
+            raise UnsupportedError(
+                f"{target} does not serve {operation.kind}",
+                hint=f"it serves {', '.join(sorted(model.operations))}",
+                provider=instance.name,
+                sent=False,
+            )
+        return Resolved(Route(name, operation=operation.kind, targets=(self._placed(target, instance),)))
+
+    async def _target_of(
+        self, name: str, operation: type[Operation], *, direct: bool
+    ) -> tuple[Target, Instance]:
+        """The one target of this name, before its instance is asked where it runs."""
         thing = THINGS.get(operation.kind, "models")
         if thing is None:
             instance = self._provider(name)
             if instance is None:
                 raise self._unknown("provider", name, [i.name for i in self._providers()])
-            await instance.start()
-            return Resolved(((self._target(instance, "", None), instance),))
-        found: tuple[Instance, str, Model | Tool | Prompt | None]
+            return Target(instance.name, name=""), instance
         if thing == "models":
-            found = await self._model(name, direct=bool(via))
-        else:
-            found = await self._listed(name, thing)
-        instance, own, item = found
-        await instance.start()
-        if isinstance(item, Model) and item.operations and operation.kind not in item.operations:
-            raise UnsupportedError(
-                f"{instance.name}/{item.name} does not serve {operation.kind}",
-                hint=f"it serves {', '.join(sorted(item.operations))}",
-                provider=instance.name,
-                sent=False,
-            )
-        return Resolved(((self._target(instance, own, item), instance),))
+            instance, own, model = await self._model(name, direct=direct)
+            return Target(instance.name, name=own, model=model), instance
+        instance, own, item = await self._listed(name, thing)
+        return Target(instance.name, name=own, tool=item if isinstance(item, Tool) else None), instance
 
     async def _route(
-        self, names: Iterable[str], strategy: str, operation: type[Operation], via: tuple[str, ...]
+        self, route: RouteConfig, strategy: str, operation: type[Operation], via: tuple[str, ...]
     ) -> Resolved:
-        targets: list[tuple[Target, Instance]] = []
+        choices: list[Choice] = []
         failed: list[Attempt] = []
 
-        async def one(name: str) -> Resolved:
+        async def one(name: str) -> Resolved | Attempt:
             try:
                 return await self.resolve(name, operation, via)
             except GleitzeitError as error:
                 instance, _, own = name.partition("/")
-                return Resolved((), (Attempt(Target(instance, name=own), error=error),))
+                return Attempt(Target(instance, name=own), error=error)
 
-        for resolved in await asyncio.gather(*(one(name) for name in names)):
-            targets += resolved.targets
-            failed += resolved.failed
-        if not targets and failed:
+        for found in await asyncio.gather(*(one(name) for name in route.targets)):
+            if isinstance(found, Attempt):
+                failed.append(found)
+                continue
+            inner = found.route
+            flat = inner.name not in self._config.routes or inner.strategy == strategy == ORDERED
+            choices += inner.targets if flat else (inner,)
+            failed += found.failed
+        if not choices and failed:
             raise failed[0].error.with_traceback(None)
-        return Resolved(tuple(targets), tuple(failed), strategy)
+        resolved = Route(
+            route.name,
+            operation=operation.kind,
+            targets=tuple(choices),
+            strategy=strategy,
+            options=route.options,
+        )
+        return Resolved(resolved, tuple(failed))
 
     async def _model(self, name: str, *, direct: bool) -> tuple[Instance, str, Model | None]:
         claims: list[tuple[Instance, str, Model | None]] = []
@@ -190,16 +225,9 @@ class Router:
             raise self._unknown(thing[:-1], name, names)
         return claims[0]
 
-    def _target(self, instance: Instance, name: str, item: object) -> Target:
-        return Target(
-            instance.name,
-            name=name,
-            plugin=instance.config.plugin,
-            local=instance.local,
-            sandbox=instance.sandbox,
-            model=item if isinstance(item, Model) else None,
-            tool=item if isinstance(item, Tool) else None,
-        )
+    def _placed(self, target: Target, instance: Instance) -> Target:
+        """The target with what only a started instance knows."""
+        return evolve(target, plugin=instance.config.plugin, local=instance.local, sandbox=instance.sandbox)
 
     def _provider(self, name: str) -> Instance | None:
         return self._registry.find("provider", name)
@@ -237,3 +265,19 @@ class Router:
 
 def _named(models: Iterable[Model], name: str) -> Model | None:
     return next((model for model in models if model.name == name), None)
+
+
+def _strategy(route: RouteConfig, wanted: str | None) -> str:
+    """The strategy of the route, or the one that the request wants instead."""
+    allowed = (route.strategy, *route.allow_strategies)
+    if wanted is None or wanted in allowed:
+        return wanted or route.strategy
+    raise InvalidRequestError(
+        f"route {route.name!r} does not allow the strategy {wanted!r}",
+        hint=f'allowed: {", ".join(allowed)}; set allow_strategies = ["{wanted}"] in [routes.{route.name}]',
+        sent=False,
+    )
+
+
+def _names(config: Config) -> str:
+    return ", ".join(config.routes) or "none"

@@ -1,45 +1,47 @@
-"""The corridor: compiles a route once, then every call of every kind walks it.
-
-resolve → deadline → votes on the request → wrap_call ( attempts: votes on the target →
-lease → wrap_attempt ( provider.call ) ) → reply or stream
-"""
+"""Runs calls: finds or compiles their corridor, holds their deadline, counts how they end."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable
+from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from gleitzeit.config import Config
-from gleitzeit.errors import DeadlineError, GleitzeitError, PluginError, SecurityDeniedError
-from gleitzeit.kinds import Handler, Middleware, Strategy
+from gleitzeit.errors import GleitzeitError, PluginError, SecurityDeniedError
+from gleitzeit.kinds import Balancer, Handler, Middleware
+from gleitzeit.pipeline.asking import asking
+from gleitzeit.pipeline.attempts import Attempts
+from gleitzeit.pipeline.gates import Gates
+from gleitzeit.pipeline.legs import Leg, Watcher, arrange, legs
+from gleitzeit.pipeline.votes import Voters, vote
 from gleitzeit.registry import Hook, Instance, Registry
-from gleitzeit.resilience import Deadline, StreamGuard
-from gleitzeit.routing import Resolved, Router
-from gleitzeit.values import Attempt, Operation, Reply, Request, Route, Stream, Target, Verdict
+from gleitzeit.resilience import Clock, Deadline
+from gleitzeit.routing import ORDERED, Resolved, Router
+from gleitzeit.stats import CallStats, Statistics
+from gleitzeit.values import (
+    Attempt,
+    Health,
+    Operation,
+    Reply,
+    Request,
+    Route,
+    Snapshot,
+    Stream,
+    StreamEnd,
+    Target,
+)
 
 __all__ = ["Corridor", "Pipeline"]
 
 MAX_MEMO: Final = 4096
 MAX_COMPILES: Final = 100
 HEAL_AFTER: Final = 1.0
-ORDERED: Final = "ordered"
-Voter: TypeAlias = Callable[[Request, Target | None], Verdict | None | Awaitable[Verdict | None]]
-Order: TypeAlias = Callable[[Request], Sequence["_Leg"]]
-
-
-@frozen
-class _Leg:
-    """One target of a corridor: its instance, and its call with what is wrapped around an attempt."""
-
-    target: Target
-    instance: Instance
-    handler: Handler
+#: The name under which calls are counted whose own name leads nowhere.
+UNRESOLVED: Final = "(unresolved)"
 
 
 @frozen(kw_only=True)
@@ -49,11 +51,10 @@ class Corridor:
     epoch: int
     #: When to look again for targets that could not be reached, in `time.monotonic()` seconds.
     until: float
-    route: Route
-    legs: tuple[_Leg, ...]
     failed: tuple[Attempt, ...]
-    voters: tuple[tuple[str, Voter], ...]
+    voters: Voters
     handler: Handler = field(repr=False)
+    stats: CallStats = field(repr=False)
 
 
 class Pipeline:
@@ -63,14 +64,17 @@ class Pipeline:
         self._config = config
         self._registry = registry
         self._router = router
-        self._memo: dict[tuple[str, type[Operation]], Corridor] = {}
+        self._clock = Clock()
+        self._statistics = Statistics()
+        self._gates = Gates(config, registry, self._statistics)
+        self._memo: dict[tuple[str, type[Operation], str | None], Corridor] = {}
         self._under_way = 0
         self._quiet: asyncio.Event | None = None
 
     async def call(self, request: Request) -> Reply:
         """The whole answer; a stream that a provider gives anyway is collected."""
         request = self._dated(request)
-        with Deadline(request.deadline, f"the call to {request.target}"):
+        with Deadline(request.deadline, f"the call to {request.target}", clock=self._clock):
             self._begin()
             try:
                 answer = await self._run(request)
@@ -83,7 +87,7 @@ class Pipeline:
 
         async def open() -> Stream:
             begun = self._dated(request).evolve(stream=True)
-            with Deadline(begun.deadline, f"the call to {begun.target}"):
+            with Deadline(begun.deadline, f"the call to {begun.target}", clock=self._clock):
                 self._begin()
                 try:
                     answer = await self._run(begun)
@@ -101,6 +105,22 @@ class Pipeline:
                 async with asyncio.timeout(seconds):
                     await self._quiet.wait()
 
+    def close(self) -> None:
+        """Nothing is waited for any more."""
+        self._clock.close()
+
+    def snapshot(self) -> Snapshot:
+        """What has been counted so far."""
+        return self._statistics.snapshot(self._gates.gauges())
+
+    def probed(self, instance: str, health: Health) -> None:
+        """Targets of an instance that a probe found ill are the last choice until one finds it well."""
+        for gate in self._gates.of_instance(instance):
+            if health.status == "error":
+                gate.shun(2 * self._config.host.health_interval)
+            elif health.status == "ok":
+                gate.shun(0)
+
     def _begin(self) -> None:
         self._under_way += 1
 
@@ -116,71 +136,131 @@ class Pipeline:
         return request.evolve(deadline=time.monotonic() + self._config.host.timeout)
 
     async def _run(self, request: Request) -> Reply | Stream:
-        name, operation = str(request.target), type(request.operation)
-        corridor = self._memo.get((name, operation))
+        """Walk the corridor, and count how it ended: for a stream, when it ends."""
+        begun = time.monotonic()
+        key = str(request.target), type(request.operation), request.strategy
+        corridor = self._memo.get(key)
         if (
             corridor is None
             or corridor.epoch != self._registry.epoch
-            or (corridor.failed and corridor.until < time.monotonic())
+            or (corridor.failed and corridor.until < begun)
         ):
-            corridor = await self._compile(name, operation)
-        if corridor.voters:
-            await _vote(corridor.voters, request, None)
+            corridor = await self._counted(key, begun)
+        stats = corridor.stats
+        stats.in_flight += 1
         try:
-            return await corridor.handler(request)
-        except GleitzeitError:
+            if corridor.voters:
+                votes = vote(corridor.voters, request, None)
+                if votes is not None:
+                    await votes
+            answer = await corridor.handler(request)
+        except BaseException as error:
+            stats.in_flight -= 1
+            stats.call(_word(error), time.monotonic() - begun)
+            if isinstance(error, Exception) and not isinstance(error, GleitzeitError):
+                raise PluginError(
+                    f"a middleware of {key[0]!r} raised {type(error).__name__}: {error}",
+                    hint="this is a fault of its plugin",
+                ) from error
             raise
-        except Exception as error:
-            raise PluginError(
-                f"a middleware of {name!r} raised {type(error).__name__}: {error}",
-                hint="this is a fault of its plugin",
-            ) from error
+        if answer.attempts and answer.attempts[0].target != answer.target:
+            stats.fallbacks += 1
+        if isinstance(answer, Stream):
+            answer.tap(on_end=_counter(stats, begun))
+        else:
+            stats.in_flight -= 1
+            stats.call("ok", time.monotonic() - begun)
+        return answer
 
-    async def _compile(self, name: str, operation: type[Operation]) -> Corridor:
+    async def _counted(self, key: tuple[str, type[Operation], str | None], begun: float) -> Corridor:
+        """A new corridor; a name that leads nowhere is counted as such."""
+        try:
+            return await self._compile(*key)
+        except BaseException as error:
+            stats = self._statistics.call(UNRESOLVED, key[1].kind)
+            stats.call(_word(error), time.monotonic() - begun)
+            raise
+
+    async def _compile(self, name: str, operation: type[Operation], wanted: str | None) -> Corridor:
         """A corridor for what is alive now. Published only if nothing has changed meanwhile."""
         for _ in range(MAX_COMPILES):
             await self._check_guards()
             epoch = self._registry.epoch
-            resolved = await self._router.resolve(name, operation)
-            strategy = None
-            if resolved.strategy != ORDERED:
-                strategy = await self._registry.driver("strategy", resolved.strategy)
+            resolved = await self._router.resolve(name, operation, strategy=wanted)
+            balancers: dict[str, Balancer | None] = {}
+            await self._balancers(resolved.route, balancers)
             if epoch != self._registry.epoch:
                 continue  # starting an instance is such a change; from here on nothing is awaited
             if len(self._memo) >= MAX_MEMO:
                 self._memo.clear()
-            corridor = self._memo[name, operation] = self._fold(name, operation, resolved, strategy, epoch)
+            corridor = self._fold(name, operation, resolved, balancers, epoch)
+            self._memo[name, operation, wanted] = corridor
             return corridor
         raise PluginError(
             f"the plugins change faster than {name!r} can be resolved", hint="see `gleitzeit plugins`"
         )
 
+    async def _balancers(self, route: Route, found: dict[str, Balancer | None]) -> None:
+        """The balancers of a route and of the routes inside it, their strategies started."""
+        strategy = None
+        if route.strategy != ORDERED:
+            strategy = await self._registry.driver("strategy", route.strategy)
+        for choice in route.targets:
+            if isinstance(choice, Route):
+                await self._balancers(choice, found)
+        try:
+            found[route.name] = None if strategy is None else strategy.balancer(route)
+        except GleitzeitError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"the strategy {route.strategy!r} raised {type(error).__name__} for {route.name!r}: {error}",
+                hint=f"see [routes.{route.name}] options, or its plugin",
+                sent=False,
+            ) from error
+
     def _fold(
-        self, name: str, operation: type[Operation], resolved: Resolved, strategy: Strategy | None, epoch: int
+        self,
+        name: str,
+        operation: type[Operation],
+        resolved: Resolved,
+        balancers: dict[str, Balancer | None],
+        epoch: int,
     ) -> Corridor:
-        route = Route(
-            name,
-            operation=operation.kind,
-            targets=tuple(target for target, _ in resolved.targets),
-            strategy=resolved.strategy,
-        )
         attempt_hooks, call_hooks = self._registry.hooks("wrap_attempt"), self._registry.hooks("wrap_call")
-        legs = tuple(
-            _Leg(target, instance, _wrap(_asking(target, instance), attempt_hooks, target))
-            for target, instance in resolved.targets
+
+        def leg(target: Target, watchers: tuple[Watcher, ...]) -> Leg:
+            instance = self._instance(target)
+            gate = self._gates.of(target, instance)
+            innermost = asking(target, instance, self._gates.timeouts(gate, operation), self._clock)
+            return Leg(target, _wrap(innermost, attempt_hooks, target), gate, watchers)
+
+        tree = arrange(resolved.route, leg, balancers)
+        every = tuple(legs(tree))
+        ordered = resolved.route.strategy == ORDERED
+        flat = all(isinstance(node, Leg) for node in tree.nodes.values())
+        voters = _named(self._registry.hooks("security_check"))
+        attempts = Attempts(
+            (lambda request: every) if ordered and flat else tree.order,
+            failed=resolved.failed,
+            voters=voters,
+            deciders=_named(self._registry.hooks("retry_policy")),
+            patient=ordered,
+            alone=len(every) == 1,
         )
-        order = None if strategy is None else _order(strategy, route, legs)
-        voters = tuple((hook.instance.name, hook.function) for hook in self._registry.hooks("security_check"))
-        handler = _wrap(_attempts(legs, resolved.failed, voters, order), call_hooks, route)
         return Corridor(
             epoch=epoch,
             until=time.monotonic() + HEAL_AFTER,
-            route=route,
-            legs=legs,
             failed=resolved.failed,
             voters=voters,
-            handler=handler,
+            handler=_wrap(attempts, call_hooks, evolve(resolved.route, name=name)),
+            stats=self._statistics.call(name, operation.kind),
         )
+
+    def _instance(self, target: Target) -> Instance:
+        instance = self._registry.find("provider", target.instance)
+        assert instance is not None, "the router gives targets of instances that there are"
+        return instance
 
     async def _check_guards(self) -> None:
         """A configured guard that is not active, and does not become so now, denies every call."""
@@ -198,148 +278,23 @@ class Pipeline:
             )
 
 
-async def _vote(voters: tuple[tuple[str, Voter], ...], request: Request, target: Target | None) -> None:
-    """Hear every vote; raises `SecurityDeniedError` with all denials if there is one."""
-    denials: list[str] = []
-    for name, check in voters:
-        try:
-            verdict: Any = check(request, target)
-            if verdict is None:
-                continue
-            if not isinstance(verdict, Verdict) and inspect.isawaitable(verdict):
-                verdict = await verdict
-            if verdict is None or (isinstance(verdict, Verdict) and verdict.allowed is True):
-                continue
-            reason = (
-                verdict.reason
-                if isinstance(verdict, Verdict)
-                else f"gave {type(verdict).__name__}, not a Verdict"
-            )
-            denials.append(f"{name}: {reason}")
-        except Exception as error:  # noqa: BLE001 - no vote may get lost: an exception is a deny
-            denials.append(f"{name}: raised {type(error).__name__}")
-    if denials:
-        raise SecurityDeniedError(
-            f"denied by {'; '.join(denials)}",
-            votes=tuple(denials),
-            provider=target.instance if target else None,
-            sent=False,
-        )
+def _named(hooks: tuple[Hook, ...]) -> tuple[tuple[str, Callable[..., Any]], ...]:
+    return tuple((hook.instance.name, hook.function) for hook in hooks)
 
 
-def _attempts(
-    legs: tuple[_Leg, ...],
-    failed: tuple[Attempt, ...],
-    voters: tuple[tuple[str, Voter], ...],
-    order: Order | None,
-) -> Handler:
-    """Ask the targets in order until one answers, moving on only where nothing can happen twice."""
-
-    async def attempts(request: Request) -> Reply | Stream:
-        errors = failed
-        chosen = legs if order is None else order(request)
-        for leg in chosen:
-            attempt = request.evolve(target=leg.target)
-            try:
-                if voters:
-                    await _vote(voters, attempt, leg.target)
-                if request.data_class == "private" and not leg.target.local:
-                    raise _leaving(leg.target)
-                answer = await leg.handler(attempt)
-                if isinstance(answer, Reply):
-                    return answer.evolve(target=leg.target, attempts=errors)
-                await answer.prime()
-            except GleitzeitError as error:
-                error.attempts = errors
-                if leg is chosen[-1] or not _may_move_on(error, request.operation):
-                    raise
-                errors = (
-                    *errors,
-                    Attempt(leg.target, error=error, usage=getattr(error.partial, "usage", None)),
-                )
-            else:
-                answer.target, answer.attempts = leg.target, errors
-                return answer
-        raise PluginError("the strategy of the route chose no target", hint="see its plugin")
-
-    return attempts
+def _word(error: BaseException) -> str:
+    return error.code if isinstance(error, GleitzeitError) else "cancelled"
 
 
-def _leaving(target: Target) -> SecurityDeniedError:
-    """No guard is needed to keep a private request here."""
-    reason = f"the request is private and {target} is not local"
-    return SecurityDeniedError(
-        f"denied by the host: {reason}",
-        votes=(f"host: {reason}",),
-        hint="choose a local target, or set local = true where no byte leaves this machine",
-        provider=target.instance,
-        sent=False,
-    )
+def _counter(stats: CallStats, begun: float) -> Callable[[StreamEnd], None]:
+    """Counts the end of a stream."""
 
+    def ended(end: StreamEnd) -> None:
+        stats.in_flight -= 1
+        word = "ok" if end.outcome == "finished" else "cancelled" if end.error is None else _word(end.error)
+        stats.call(word, time.monotonic() - begun)
 
-def _order(strategy: Strategy, route: Route, legs: tuple[_Leg, ...]) -> Order:
-    by_target = {id(leg.target): leg for leg in legs}
-
-    def order(request: Request) -> list[_Leg]:
-        return [by_target[id(target)] for target in strategy.order(route, request)]
-
-    return order
-
-
-def _may_move_on(error: GleitzeitError, operation: Operation) -> bool:
-    if isinstance(error, SecurityDeniedError):
-        return True  # of this target; another may be allowed, and is asked
-    return error.fallback and (error.sent is False or operation.idempotent)
-
-
-def _asking(target: Target, instance: Instance) -> Handler:
-    """The provider's `call` under a lease, its failures typed."""
-    name, built = target.instance, instance.object
-    ask = built.call
-
-    def typed(error: BaseException) -> BaseException:
-        if isinstance(error, GleitzeitError):
-            error.provider = error.provider or name
-            return error
-        if isinstance(error, TimeoutError):
-            return DeadlineError(f"{name}: {str(error) or 'timed out'}", provider=name)
-        if not isinstance(error, (Exception, asyncio.CancelledError)):
-            return error
-        return PluginError(
-            f"provider {name!r} raised {type(error).__name__}: {instance.scrub(str(error))}",
-            hint="this is a fault of the plugin",
-            provider=name,
-        )
-
-    async def asking(request: Request) -> Reply | Stream:
-        if instance.object is not built:  # while the call waited for a vote, a middleware, another target
-            raise PluginError(f"{name!r} was stopped before the call reached it", provider=name, sent=False)
-        lease = Deadline(None, "")
-        with lease:
-            instance.leases.add(lease)
-            try:
-                answer = await ask(request)
-                if isinstance(answer, Stream):
-                    guard = StreamGuard(request.deadline, f"the stream from {target}", typed)
-                    instance.leases.add(guard)
-                    answer.watch(guard).tap(on_end=lambda end: instance.release(guard))
-            except (Exception, asyncio.CancelledError) as error:
-                if isinstance(error, asyncio.CancelledError) and lease.cancelled:
-                    raise
-                failure = typed(error)
-                if failure is error:
-                    raise
-                raise failure from error
-            finally:
-                instance.release(lease)
-        if not isinstance(answer, (Reply, Stream)):
-            raise PluginError(
-                f"provider {name!r} answered with {type(answer).__name__}",
-                hint="`call` must give a Reply or a Stream",
-            )
-        return answer
-
-    return asking
+    return ended
 
 
 def _wrap(handler: Handler, hooks: tuple[Hook, ...], about: Any) -> Handler:
