@@ -64,6 +64,7 @@ CONFIG = """
 [host]
 timeout = 20.0
 drain_timeout = 2.0
+retry.base_delay = 0.01
 
 [providers.scripted]
 
