@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gleitzeit.errors import DeadlineError
-from gleitzeit.resilience import Clock, Deadline
+from gleitzeit.resilience import Clock, Deadline, Lease
 
 
 class Time:
@@ -223,9 +223,9 @@ def test_whatever_happens_each_rings_once_and_never_early(steps):
     asyncio.run(run())
 
 
-@pytest.fixture(params=["own timer", "clock"])
-def clock(request):
-    return Clock() if request.param == "clock" else None
+@pytest.fixture
+def clock():
+    return Clock()
 
 
 async def test_a_deadline_cancels_what_is_inside_and_says_so(clock):
@@ -241,23 +241,39 @@ async def test_a_deadline_that_has_passed_lets_nothing_begin(clock):
     with pytest.raises(DeadlineError), limit:
         raise AssertionError("not reached")
     assert limit.expired
-    assert clock is None or len(clock) == 0
+    assert len(clock) == 0
 
 
 async def test_a_block_that_ends_in_time_leaves_nothing_behind(clock):
     limit = Deadline(time.monotonic() + 100, "the call", clock)
     with limit:
-        assert clock is None or len(clock) == 1
+        assert len(clock) == 1
     assert not limit.expired
-    assert clock is None or len(clock) == 0
+    assert len(clock) == 0
 
 
-async def test_a_block_that_somebody_else_ends_has_not_expired(clock):
-    limit = Deadline(time.monotonic() + 100, "the call", clock)
-    asyncio.get_running_loop().call_soon(lambda: limit.fail(DeadlineError("the host closes")))
-    with pytest.raises(DeadlineError, match="the host closes"), limit:
+async def test_a_leased_call_that_somebody_else_ends_raises_their_error(clock):
+    async def call():
+        lease = Lease(clock)
+        asyncio.get_running_loop().call_soon(lambda: lease.fail(DeadlineError("the host closes")))
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            raise lease.settle(error) from None
+
+    with pytest.raises(DeadlineError, match="the host closes"):
+        await call()
+    assert asyncio.current_task().cancelling() == 0
+
+
+async def test_a_leased_call_that_is_cancelled_as_well_stays_cancelled(clock):
+    lease = Lease(clock)
+    lease.fail(DeadlineError("the host closes"))
+    asyncio.current_task().cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
         await asyncio.Event().wait()
-    assert not limit.expired
+    assert lease.settle(caught.value) is None
+    assert asyncio.current_task().uncancel() == 0
 
 
 async def test_a_cancellation_from_outside_in_the_same_tick_wins(clock):
@@ -278,7 +294,6 @@ async def test_a_cancellation_from_outside_in_the_same_tick_wins(clock):
     assert not limit.expired
 
 
-async def test_a_block_without_deadline_needs_no_clock(clock):
-    with Deadline(None, "the call", clock) as limit:
-        assert limit.deadline is None
-        assert clock is None or len(clock) == 0
+async def test_a_block_without_deadline_needs_no_time(clock):
+    with Deadline(None, "the call", clock):
+        assert len(clock) == 0

@@ -12,7 +12,10 @@ from gleitzeit.discovery import Index
 from gleitzeit.errors import PluginError
 from tests.reliability.faults import FAULTS, Backup, Faulty, plans, run
 
-CONFIG = {"routes": {"route": {"targets": ["faulty/m", "backup/m"]}}}
+CONFIG = {
+    "host": {"retry": {"base_delay": 0.0001}, "circuit_breaker": {"enabled": False}},
+    "routes": {"route": {"targets": ["faulty/m", "backup/m"]}},
+}
 
 
 def host():
@@ -48,13 +51,14 @@ async def test_ten_thousand_calls_with_faults_leave_nothing_and_memory_does_not_
         grown = blocks() - first
         assert outcomes.strange == []
         assert leases(h) == {}
-        assert timers() == []
+        assert len(timers()) <= 1  # the host's clock
         assert {task.get_name() for task in asyncio.all_tasks() - {asyncio.current_task()}} == {
             "gleitzeit faulty",
             "gleitzeit backup",
         }
         assert len(descriptors()) == before
     assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert timers() == []
     assert grown < len(half) / 20, (
         f"{grown} more blocks of memory after {len(half)} more calls: {outcomes.ended}"
     )
@@ -68,7 +72,7 @@ async def test_a_fault_of_each_kind_ends_in_a_typed_error_or_an_answer(fault):
         assert outcomes.strange == []
         assert sum(outcomes.ended.values()) == len(todo)
         assert leases(h) == {}
-        assert timers() == []
+    assert timers() == []
 
 
 class Broken(Backup):

@@ -276,7 +276,10 @@ class LeaseMachine(RuleBasedStateMachine):
             registry = self.host._registry
             for corridor in self.host._pipeline._memo.values():
                 if corridor.epoch == registry.epoch:
-                    assert all(leg.instance.object is not None for leg in corridor.legs)
+                    assert all(
+                        registry.find("provider", leg.target.instance).object is not None
+                        for leg in corridor.legs
+                    )
 
     @invariant()
     def leases_are_held_by_calls_alone(self):

@@ -220,7 +220,7 @@ class Secrets(Protocol):
         """The secret's value; raises `ConfigError` where there is none."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # half the time to make one, at every call that a balancer hears of
 class Ending:
     """How an attempt at a choice ended; times in seconds.
 

@@ -139,7 +139,7 @@ class Router:
         resolved = Route(
             route.name,
             operation=operation.kind,
-            targets=tuple(choices),
+            targets=_once(choices, {}),
             strategy=strategy,
             options=route.options,
         )
@@ -261,6 +261,22 @@ class Router:
             hint=f'settle it in the configuration: [aliases] "{name}" = "{full[0]}"',
             sent=False,
         )
+
+
+def _once(choices: Iterable[Choice], known: dict[str, Route]) -> tuple[Choice, ...]:
+    """The choices, where a route that is reached on several ways is the same object each time.
+
+    It has one balancer, which knows its choices by identity.
+    """
+    found: list[Choice] = []
+    for choice in choices:
+        if isinstance(choice, Route):
+            if choice.name not in known:
+                known[choice.name] = evolve(choice, targets=_once(choice.targets, known))
+            found.append(known[choice.name])
+        else:
+            found.append(choice)
+    return tuple(found)
 
 
 def _named(models: Iterable[Model], name: str) -> Model | None:

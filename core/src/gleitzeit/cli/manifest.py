@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit.cli.output import Output
+from gleitzeit.config.shape import own, properties
 from gleitzeit.discovery import scan
 from gleitzeit.errors import PluginError, PluginNotFoundError, UsageError
+from gleitzeit.kinds import KINDS
 from gleitzeit.manifest import build, check, dumps
 from gleitzeit.near import did_you_mean
 
@@ -21,11 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["find", "place", "run"]
 
 FILE = "gleitzeit.json"
+#: Keys of ours that a plugin gets as well if it declares them.
+GIVEN = frozenset({"local", "models"})
 
 
 def run(options: Namespace, output: Output) -> int:
     """`gleitzeit plugin manifest`; unlike the listings it imports the plugin."""
     entries = find(options.name)
+    for entry in entries:
+        _warn(entry, output)
     if options.check:
         return _check(entries, output)
     if options.write:
@@ -84,6 +90,21 @@ def place(entry: Entry) -> Path:
             f"plugin {entry.name!r}: {package} is no package, so it has no place for a data file"
         )
     return Path(folders[0], *file.split("/"))
+
+
+def _warn(entry: Entry, output: Output) -> None:
+    """Tell the author of settings that no operator can ever set, as the host takes the key for itself."""
+    try:
+        schema = build(entry.load(), entry.name, entry.kind).get("config_schema")
+    except PluginError:
+        return  # told where the manifest is made
+    ours = own(KINDS[entry.kind].section).keys() - GIVEN
+    for key in sorted(ours & properties(schema).keys()):
+        output.note(
+            f"warning: plugin {entry.name!r}: its Config declares {key!r}, which is the host's own key: "
+            "the plugin never gets it; give it another name",
+            "yellow",
+        )
 
 
 def _check(entries: list[Entry], output: Output) -> int:

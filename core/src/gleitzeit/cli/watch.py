@@ -35,6 +35,8 @@ _COLUMNS: Final = (
     Column("IN FLIGHT", 15, right=True, least=4),
     Column("CALLS", 17, right=True, least=6),
     Column("FAILED", 18, right=True, least=4),
+    Column("RETRIES", 5, right=True, least=4),
+    Column("REFUSED", 5, right=True, least=4),
     Column("P50", 12, right=True, least=7),
     Column("P95", 14, right=True, least=7),
     Column("FIRST EVENT", 11, right=True, least=7),
@@ -130,6 +132,7 @@ def rows(instances: list[Mapping[str, Any]], snapshot: Snapshot) -> list[tuple[s
     for each in instances:
         health, name = each["health"], each["name"]
         total, state = snapshot.total(name), states.get(name)
+        cooling = max(total.cooling, state.cooling if state is not None else 0.0)
         asked = total.count or total.in_flight or total.refused
         tokens = total.input_tokens + total.output_tokens
         body.append(
@@ -139,11 +142,13 @@ def rows(instances: list[Mapping[str, Any]], snapshot: Snapshot) -> list[tuple[s
                 health["status"],
                 _time(health.get("latency")),
                 state.breaker if state is not None else "",
-                _span(state.cooling) if state is not None and state.cooling else "",
+                _span(cooling) if cooling else "",
                 str(state.queued) if state is not None and state.queued else "",
                 str(total.in_flight) if asked else "",
                 str(total.count) if asked else "",
                 str(total.failed) if asked else "",
+                str(total.retries) if total.retries else "",
+                str(total.refused) if total.refused else "",
                 _time(total.duration.quantile(0.5)),
                 _time(total.duration.quantile(0.95)),
                 _time(total.first_event.quantile(0.5)),

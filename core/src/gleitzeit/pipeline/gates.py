@@ -22,6 +22,7 @@ MAX_GATES: Final = 4096
 _WHOLE: Final = ("bulkhead", "rate_limit")
 #: The operations that write while they think; a tool may be silent until it is done.
 _WRITING: Final = ("chat", "completion")
+_SILENCE: Final = ("first_event", "idle")
 
 
 class Gates:
@@ -47,9 +48,9 @@ class Gates:
     def timeouts(self, gate: Gate, operation: type[Operation]) -> TimeoutsConfig:
         """The time limits of one kind of operation: silence is only that of who should be writing."""
         timeouts = gate.config.timeouts
-        if operation.kind in _WRITING or gate.strict:
+        if operation.kind in _WRITING:
             return timeouts
-        return replace(timeouts, first_event=0.0, idle=0.0)
+        return replace(timeouts, **{key: 0.0 for key in _SILENCE if key not in gate.strict})
 
     def gauges(self) -> Mapping[tuple[str, str], Gauge]:
         """How every gate stands now: of targets by instance and name, of instances without a name."""
@@ -81,7 +82,7 @@ class Gates:
             settle(host, each, *special),
             shared,
             self._statistics.target(target.instance, target.name, target.plugin),
-            strict=any("timeouts" in tables for tables in (each, *special)),
+            strict=frozenset(key for tables in (each, *special) for key in tables.get("timeouts", ())),
         )
 
     def _forget(self) -> None:

@@ -12,7 +12,7 @@ from gleitzeit.kinds import Balancer, Handler
 from gleitzeit.resilience import Gate
 from gleitzeit.values import Choice, Request, Route, Target
 
-__all__ = ["Group", "Leg", "Order", "Watcher", "arrange", "legs"]
+__all__ = ["Group", "Leg", "Watcher", "arrange", "legs"]
 
 #: A balancer, and the choice of its route that a leg lies in.
 Watcher: TypeAlias = tuple[Balancer, Choice]
@@ -29,10 +29,6 @@ class Leg:
     watchers: tuple[Watcher, ...] = field(default=(), repr=False)
 
 
-#: The legs for one request, best first, taken one by one.
-Order: TypeAlias = Callable[[Request], Iterable[Leg]]
-
-
 @frozen(eq=False)
 class Group:
     """A route inside the tree of choices."""
@@ -41,35 +37,54 @@ class Group:
     balancer: Balancer | None
     #: Choice -> what it is here, by identity: equal targets may stand in one route twice.
     nodes: Mapping[int, Leg | Group]
+    #: Are all of them targets?
+    flat: bool
 
     def order(self, request: Request) -> Iterator[Leg]:
-        """The legs for one request, those of routes inside in their own order."""
-        for choice in self._choices(request):
-            node = self.nodes.get(id(choice))
-            if node is None:
-                raise PluginError(
-                    f"the strategy {self.route.strategy!r} chose {choice}, which {self.route.name!r} lacks",
-                    hint="it must give the choices of the route themselves; this is a fault of its plugin",
-                    sent=False,
-                )
+        """The legs for one request, taken one by one; those of routes inside in their own order.
+
+        Raises `PluginError`, as its iterator does, where the strategy is at fault.
+        """
+        try:
+            choices = self.route.targets if self.balancer is None else self.balancer.order(request)
+            if self.flat:
+                return map(self._leg, choices)  # no generator for what is mostly asked for one leg
+        except GleitzeitError:
+            raise
+        except Exception as error:
+            raise self.fault(error) from error
+        return self._walk(choices, request)
+
+    def fault(self, error: Exception) -> PluginError:
+        """What it means that the strategy raised `error`."""
+        return PluginError(
+            f"the strategy {self.route.strategy!r} raised {type(error).__name__}: {error}",
+            hint="this is a fault of its plugin",
+            sent=False,
+        )
+
+    def _walk(self, choices: Iterable[Choice], request: Request) -> Iterator[Leg]:
+        for choice in choices:
+            node = self._node(choice)
             if isinstance(node, Leg):
                 yield node
             else:
                 yield from node.order(request)
 
-    def _choices(self, request: Request) -> Iterable[Choice]:
-        if self.balancer is None:
-            return self.route.targets
-        try:
-            return self.balancer.order(request)
-        except GleitzeitError:
-            raise
-        except Exception as error:
+    def _leg(self, choice: Choice) -> Leg:
+        node = self._node(choice)
+        assert isinstance(node, Leg), "a flat group has legs alone"
+        return node
+
+    def _node(self, choice: Choice) -> Leg | Group:
+        node = self.nodes.get(id(choice))
+        if node is None:
             raise PluginError(
-                f"the strategy {self.route.strategy!r} raised {type(error).__name__}: {error}",
-                hint="this is a fault of its plugin",
+                f"the strategy {self.route.strategy!r} chose {choice}, which {self.route.name!r} lacks",
+                hint="it must give the choices of the route themselves; this is a fault of its plugin",
                 sent=False,
-            ) from error
+            )
+        return node
 
 
 def arrange(
@@ -86,7 +101,7 @@ def arrange(
         nodes[id(choice)] = (
             arrange(choice, make, balancers, inner) if isinstance(choice, Route) else make(choice, inner)
         )
-    return Group(route, balancer, nodes)
+    return Group(route, balancer, nodes, all(isinstance(node, Leg) for node in nodes.values()))
 
 
 def legs(group: Group) -> Iterator[Leg]:

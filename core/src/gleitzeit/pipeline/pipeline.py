@@ -34,6 +34,7 @@ from gleitzeit.values import (
     StreamEnd,
     Target,
 )
+from gleitzeit.values.operations import dated
 
 __all__ = ["Corridor", "Pipeline"]
 
@@ -51,6 +52,7 @@ class Corridor:
     epoch: int
     #: When to look again for targets that could not be reached, in `time.monotonic()` seconds.
     until: float
+    legs: tuple[Leg, ...]
     failed: tuple[Attempt, ...]
     voters: Voters
     handler: Handler = field(repr=False)
@@ -74,7 +76,7 @@ class Pipeline:
     async def call(self, request: Request) -> Reply:
         """The whole answer; a stream that a provider gives anyway is collected."""
         request = self._dated(request)
-        with Deadline(request.deadline, f"the call to {request.target}", clock=self._clock):
+        with Deadline(request.deadline, "the call to ", self._clock, of=request.target):
             self._begin()
             try:
                 answer = await self._run(request)
@@ -87,7 +89,7 @@ class Pipeline:
 
         async def open() -> Stream:
             begun = self._dated(request).evolve(stream=True)
-            with Deadline(begun.deadline, f"the call to {begun.target}", clock=self._clock):
+            with Deadline(begun.deadline, "the call to ", self._clock, of=begun.target):
                 self._begin()
                 try:
                     answer = await self._run(begun)
@@ -133,7 +135,7 @@ class Pipeline:
         """The request with a deadline: its own, or the host's."""
         if request.deadline is not None:
             return request
-        return request.evolve(deadline=time.monotonic() + self._config.host.timeout)
+        return dated(request, time.monotonic() + self._config.host.timeout)
 
     async def _run(self, request: Request) -> Reply | Stream:
         """Walk the corridor, and count how it ended: for a stream, when it ends."""
@@ -236,21 +238,17 @@ class Pipeline:
             return Leg(target, _wrap(innermost, attempt_hooks, target), gate, watchers)
 
         tree = arrange(resolved.route, leg, balancers)
-        every = tuple(legs(tree))
-        ordered = resolved.route.strategy == ORDERED
-        flat = all(isinstance(node, Leg) for node in tree.nodes.values())
         voters = _named(self._registry.hooks("security_check"))
         attempts = Attempts(
-            (lambda request: every) if ordered and flat else tree.order,
+            tree,
             failed=resolved.failed,
             voters=voters,
             deciders=_named(self._registry.hooks("retry_policy")),
-            patient=ordered,
-            alone=len(every) == 1,
         )
         return Corridor(
             epoch=epoch,
             until=time.monotonic() + HEAL_AFTER,
+            legs=tuple(legs(tree)),
             failed=resolved.failed,
             voters=voters,
             handler=_wrap(attempts, call_hooks, evolve(resolved.route, name=name)),

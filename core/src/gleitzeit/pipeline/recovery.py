@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeAlias
+from itertools import islice
+from typing import Final, TypeAlias
 
 from gleitzeit.errors import (
     BreakerOpenError,
@@ -16,21 +17,15 @@ from gleitzeit.errors import (
     TooLongError,
 )
 from gleitzeit.pipeline.legs import Leg
-from gleitzeit.values import Attempt, Reply, Request, Retry, Stream
+from gleitzeit.values import Attempt, Request, Retry
 
-__all__ = ["Ask", "Decider", "Recovery"]
+__all__ = ["Decider", "Recovery"]
 
 logger = logging.getLogger(__name__)
+#: So many legs of a strategy are looked at for the next one to ask.
+MAX_LEGS: Final = 10_000
 #: A plugin's `retry_policy`.
 Decider: TypeAlias = Callable[[Request, GleitzeitError, int], Retry | None]
-
-
-class Ask(Protocol):
-    """One attempt at one target."""
-
-    async def __call__(
-        self, leg: Leg, request: Request, errors: tuple[Attempt, ...], *, waits: bool, last: bool
-    ) -> Reply | Stream: ...
 
 
 class Recovery:
@@ -43,21 +38,24 @@ class Recovery:
 
     def __init__(
         self,
-        ask: Ask,
         request: Request,
+        legs: Iterator[Leg],
         failed: tuple[Attempt, ...],
         deciders: tuple[tuple[str, Decider], ...],
         *,
         patient: bool,
         alone: bool,
     ) -> None:
-        self._ask = ask
         self._request = request
-        self._errors = failed
+        self._legs = legs
+        #: What has failed so far.
+        self.failed = failed
         self._deciders = deciders
         self._patient = patient
-        self._alone = alone
+        #: How the last leg was asked.
+        self._waited, self._last = patient, alone
         self._retries = 0
+        self._asked: set[Leg] = set()
         #: Legs to ask again, with their error and the earliest time for it.
         self._again: dict[Leg, tuple[float, GleitzeitError]] = {}
         #: Legs that had no room for a call that would not wait: asked once more before any wait.
@@ -68,52 +66,69 @@ class Recovery:
         #: Only targets with a larger context than this are of use.
         self._context = 0
 
-    async def after(self, leg: Leg, error: GleitzeitError, legs: Iterator[Leg]) -> Reply | Stream:
-        """The answer of a later attempt; raises the most telling error."""
-        patient, last = self._patient, self._alone
-        while True:
-            self._note(leg, error, waited=patient, last=last)
-            found = self._next(legs)
-            if found is not None:
-                patient, last = self._patient, False
-            else:
-                found = self._later.pop(0) if self._later else await self._wait()
-                patient = last = True
-            leg = found
-            try:
-                return await self._ask(leg, self._request, self._errors, waits=patient, last=last)
-            except GleitzeitError as failure:
-                error = failure
+    async def after(self, leg: Leg, error: GleitzeitError) -> tuple[Leg, bool, bool]:
+        """The leg to ask next, when its time has come; whether it is waited for, and whether it is the last.
 
-    def _next(self, legs: Iterator[Leg]) -> Leg | None:
+        Raises the most telling error where there is none.
+        """
+        self._note(leg, error)
+        found = self._next()
+        if found is not None:
+            self._waited, self._last = self._patient, False
+        else:
+            found = self._busy_before() or await self._wait()
+            self._waited = self._last = True
+        return found, self._waited, self._last
+
+    def ends(self, error: BaseException) -> None:
+        """The call ends by something else, such as its deadline: let it tell what went before."""
+        error.attempts = self.failed  # type: ignore[attr-defined]  # a `Deadline` hands it on
+
+    def _next(self) -> Leg | None:
         """The next leg that has not been asked; None where there is none."""
-        for leg in () if self._stays else legs:
-            if self._context < _context(leg) or not self._context:
+        for leg in () if self._stays else islice(self._legs, MAX_LEGS):
+            if self._fits(leg) and leg not in self._asked:  # a strategy may say one twice, or for ever
                 leg.gate.budget.deposit()
                 return leg
         return None
 
-    def _note(self, leg: Leg, error: GleitzeitError, *, waited: bool, last: bool) -> None:
+    def _busy_before(self) -> Leg | None:
+        """The next leg that had no room when it was asked; None where there is none."""
+        while self._later:
+            leg = self._later.pop(0)
+            if self._fits(leg):
+                return leg
+        return None
+
+    def _fits(self, leg: Leg) -> bool:
+        """Is the request not known to be too long for it?"""
+        return not self._context or self._context < _context(leg)
+
+    def _note(self, leg: Leg, error: GleitzeitError) -> None:
         """Take the failure down, and decide whether the call may go on; raises `error` where it may not."""
-        error.attempts = self._errors
+        self._asked.add(leg)
+        error.attempts = self.failed
         if self._told is None or not isinstance(error, BreakerOpenError):
             self._told = error  # an open breaker tells less than what has opened it
         if isinstance(error, TooLongError) and _context(leg):
             self._context = max(self._context, _context(leg))
-        elif isinstance(error, SecurityDeniedError):
-            pass  # of this target; another may be allowed, and is asked
         elif error.sent is not False and not self._request.operation.idempotent:
             raise error
+        elif isinstance(error, SecurityDeniedError):
+            pass  # of this target; another may be allowed, and is asked
         else:
-            if _busy(leg, error, waited=waited, last=last):
+            if _busy(leg, error, waited=self._waited, last=self._last):
                 self._later.append(leg)
             elif (delay := self._delay(leg, error)) is not None:
+                if not error.fallback:
+                    self._stays = True
+                    self._again.clear()
+                    self._later.clear()
                 self._again[leg] = time.monotonic() + delay, error
-                self._stays = self._stays or not error.fallback
             elif not error.fallback:
                 raise error
         usage = getattr(error.partial, "usage", None)
-        self._errors = (*self._errors, Attempt(leg.target, error=error, usage=usage))
+        self.failed = (*self.failed, Attempt(leg.target, error=error, usage=usage))
 
     def _delay(self, leg: Leg, error: GleitzeitError) -> float | None:
         """Seconds to wait before this leg is asked again; None: it is not."""
@@ -133,6 +148,8 @@ class Recovery:
         while self._again:
             leg = min(self._again, key=lambda each: self._again[each][0])
             at, error = self._again.pop(leg)
+            if not self._fits(leg):
+                continue
             now = time.monotonic()
             deadline = self._request.deadline
             if (deadline is not None and max(at, now) >= deadline) or self._delay(leg, error) is None:
@@ -142,12 +159,16 @@ class Recovery:
             self._retries += 1
             leg.gate.stats.retries += 1
             if at > now:
-                await asyncio.sleep(at - now)
+                try:
+                    await asyncio.sleep(at - now)
+                except asyncio.CancelledError as ended:
+                    self.ends(ended)
+                    raise
             return leg
         told = self._told
         assert told is not None, "there is a failure, or nothing would be recovered from"
-        at = max(number for number, attempt in enumerate(self._errors) if attempt.error is told)
-        told.attempts = self._errors[:at] + self._errors[at + 1 :]
+        at = max(number for number, attempt in enumerate(self.failed) if attempt.error is told)
+        told.attempts = self.failed[:at] + self.failed[at + 1 :]
         raise told
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Literal
 
-from gleitzeit.errors import DeadlineError, GleitzeitError
+from gleitzeit.errors import DeadlineError, GleitzeitError, PluginError
 from gleitzeit.kinds import Ending
 from gleitzeit.pipeline.legs import Leg
 from gleitzeit.resilience import Pass
@@ -14,11 +15,13 @@ from gleitzeit.values import Reply, Request, Stream, StreamEnd, Usage
 
 __all__ = ["Visit"]
 
+logger = logging.getLogger(__name__)
+
 
 class Visit(Pass):
     """Enters the gate, and tells gate, balancers and statistics of the end, exactly once."""
 
-    __slots__ = ("_first", "_leg", "_open", "_request", "_started")
+    __slots__ = ("_first", "_leg", "_open", "_request", "_started", "_told")
 
     def __init__(self, leg: Leg, request: Request) -> None:
         self._leg = leg
@@ -26,19 +29,17 @@ class Visit(Pass):
         self.permit = self.tokens = -1
         self._first = 0.0
         self._open = True
+        #: How many balancers know of it; None: all.
+        self._told: int | None = None
         self._started = time.monotonic()
         leg.gate.stats.in_flight += 1
-        for balancer, choice in leg.watchers:
-            balancer.begun(choice, request)
+        if leg.watchers:
+            self._begin()
 
     @property
     def asked(self) -> bool:
         """Was the target reached, or did the gate refuse?"""
         return self.permit >= 0
-
-    def pass_by(self) -> bool:
-        """Pass the gate at once, where nothing is in the way."""
-        return self._leg.gate.try_enter(self._request, self)
 
     async def enter(self, *, waits: bool, last: bool) -> None:
         """Pass the gate when it lets the call in; raises what it raises."""
@@ -89,14 +90,34 @@ class Visit(Pass):
         if leg.watchers:
             self._tell(error, seconds)
 
+    def _begin(self) -> None:
+        """Tell the balancers. One that raises fails the attempt, and those told before it hear of the end."""
+        told = 0
+        try:
+            for balancer, choice in self._leg.watchers:
+                balancer.begun(choice, self._request)
+                told += 1
+        except Exception as fault:
+            failure = PluginError(
+                f"{type(balancer).__name__}.begun raised {type(fault).__name__}: {fault}",
+                hint="this is a fault of the plugin of the route's strategy",
+                sent=False,
+            )
+            self._told = told
+            self.failed(failure)
+            raise failure from fault
+
     def _tell(self, error: BaseException | None, seconds: float) -> None:
         typed = error if isinstance(error, GleitzeitError) else None
         outcome: Literal["ok", "failed", "neutral"] = "ok" if error is None else "neutral"
         if typed is not None and typed.counts and self.asked:
             outcome = "failed"
         ending = Ending(outcome, seconds=seconds, first=self._first or seconds, error=typed)
-        for balancer, choice in self._leg.watchers:
-            balancer.ended(choice, self._request, ending)
+        for balancer, choice in self._leg.watchers[: self._told]:
+            try:
+                balancer.ended(choice, self._request, ending)
+            except Exception as fault:  # noqa: BLE001 - the answer is there all the same, and the others want to know
+                logger.warning("%s.ended raised %s", type(balancer).__name__, type(fault).__name__)
 
     def _overdue(self, error: BaseException) -> bool:
         deadline = self._request.deadline
@@ -110,4 +131,6 @@ class Visit(Pass):
 def _word(error: BaseException | None) -> str:
     if error is None:
         return "ok"
-    return error.code if isinstance(error, GleitzeitError) else "cancelled"
+    if isinstance(error, GleitzeitError):
+        return error.code
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else PluginError.code

@@ -12,7 +12,10 @@ import math
 import time
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
+
+from gleitzeit.errors import UsageError
+from gleitzeit.values.tasks import running_task
 
 __all__ = ["Clock", "Entry"]
 
@@ -37,7 +40,7 @@ class Clock:
     For one event loop, not thread-safe. `close` it, and it may be used again, in another loop, too.
     """
 
-    __slots__ = ("_entries", "_handle", "_horizon", "_numbers", "_soon", "firings", "next_at", "now")
+    __slots__ = ("_entries", "_handle", "_horizon", "_numbers", "_soon", "firings", "loop", "next_at", "now")
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         #: When the loop's timer is set for; infinite while it is not set.
@@ -46,6 +49,8 @@ class Clock:
         self.firings = 0
         #: The time in its seconds.
         self.now = now
+        #: The loop that it belongs to: asking which one runs costs as much as an entry.
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._entries: set[Entry] = set()
         #: All entries due before the horizon, sorted; some may be gone again.
         self._soon: list[tuple[float, int, Entry]] = []
@@ -55,6 +60,16 @@ class Clock:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def task(self) -> asyncio.Task[Any]:
+        """The task that runs now; raises `UsageError` where none does."""
+        task = running_task(self.loop) if self.loop is not None else None
+        if task is None:
+            self.loop = asyncio.get_running_loop()
+            task = running_task(self.loop)
+        if task is None:
+            raise UsageError("a call needs a task", hint="await it inside a coroutine run by asyncio")
+        return task
 
     def add(self, entry: Entry) -> None:
         """Ring `entry` when it is due; needs a running loop."""
@@ -96,6 +111,7 @@ class Clock:
         self._entries.clear()
         self._soon.clear()
         self._horizon = -math.inf
+        self.loop = None
         self._disarm()
 
     def _disarm(self) -> None:

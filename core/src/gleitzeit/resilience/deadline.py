@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
-from gleitzeit.errors import DeadlineError, GleitzeitError, UsageError
+from gleitzeit.errors import DeadlineError, GleitzeitError
 from gleitzeit.resilience.clock import Clock
 from gleitzeit.values import Stream
 
-__all__ = ["Deadline", "StreamGuard"]
+__all__ = ["Deadline", "Lease", "StreamGuard"]
 
 #: Seconds between two looks at a stream, at most.
 _TICK: Final = 0.5
@@ -34,76 +33,79 @@ def _expired(what: str) -> DeadlineError:
 class Deadline:
     """Cancels the task inside the block at `deadline` and raises `DeadlineError` instead.
 
-    `deadline` is in `time.monotonic()` seconds, None for none. A cancellation from outside stays one.
-    Without a `clock` it has a timer of its own.
+    `deadline` is in the seconds of `clock`, None for none. A cancellation from outside stays one. `what`
+    and `of` together name the block in the error, whose `attempts` are those of a call that was
+    trying again.
     """
 
-    __slots__ = ("_base", "_clock", "_error", "_handle", "_late", "_task", "_what", "due", "expired")
+    __slots__ = ("_base", "_clock", "_error", "_of", "_task", "_what", "due", "expired")
 
-    def __init__(self, deadline: float | None, what: str, clock: Clock | None = None) -> None:
+    def __init__(self, deadline: float | None, what: str, clock: Clock, *, of: object = "") -> None:
         self.due = math.inf if deadline is None else deadline
-        #: Did the block end because its time was over? Not because somebody else stopped it.
+        #: Did the block end because its time was over?
         self.expired = False
-        self._what = what
+        self._what, self._of = what, of
         self._clock = clock
-        self._error: GleitzeitError | None = None
-        self._late = False
-        self._handle: asyncio.TimerHandle | None = None
+        self._error: DeadlineError | None = None
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
-        if task is None:
-            raise UsageError("a call needs a task", hint="await it inside a coroutine run by asyncio")
-        self._task = task
+        clock = self._clock
+        self._task = task = clock.task()
         self._base = task.cancelling()
         if self.due != math.inf:
-            clock = self._clock
-            left = self.due - (time.monotonic() if clock is None else clock.now())
-            if left <= 0:
+            if self.due <= clock.now():
                 self.expired = True
-                raise _expired(self._what)
-            if clock is not None:
-                clock.add(self)
-            else:
-                self._handle = asyncio.get_running_loop().call_later(left, self.ring, self.due)
+                raise _expired(f"{self._what}{self._of}")
+            clock.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._clock is not None:
-            self._clock.discard(self)
-        elif self._handle is not None:
-            self._handle.cancel()
+        self._clock.discard(self)
         if (
             self._error is not None
             and self._task.uncancel() <= self._base
             and isinstance(error, asyncio.CancelledError)
         ):
-            self.expired = self._late
+            self.expired = True
+            self._error.attempts = getattr(error, "attempts", ())
             raise self._error from None
-
-    @property
-    def deadline(self) -> float | None:
-        """As given, in `time.monotonic()` seconds."""
-        return None if self.due == math.inf else self.due
-
-    @property
-    def cancelled(self) -> bool:
-        """Is the task asked to stop? It may have been before the block was entered, and hear of it inside."""
-        return self._task.cancelling() > 0
-
-    def fail(self, error: GleitzeitError) -> None:
-        """End the block now with `error`: for whoever stops what the call stands on."""
-        if self._error is None:
-            self._error = error
-            self._task.cancel()
 
     def ring(self, now: float) -> None:
         """The time is over."""
         if self._error is None:
-            self._late = True
-            self.fail(_expired(self._what))
+            self._error = _expired(f"{self._what}{self._of}")
+            self._task.cancel()
+
+
+class Lease:
+    """A call in flight: `fail` ends it. Whoever made it calls `settle` when it has ended with an error."""
+
+    __slots__ = ("_base", "_task", "error")
+
+    def __init__(self, clock: Clock) -> None:
+        self._task = task = clock.task()
+        self._base = task.cancelling()
+        #: Why it was ended.
+        self.error: GleitzeitError | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        """Is the task asked to stop? It may have been before the call, and hear of it inside."""
+        return self._task.cancelling() > 0
+
+    def fail(self, error: GleitzeitError) -> None:
+        """End the call now with `error`: for whoever stops what it stands on."""
+        if self.error is None:
+            self.error = error
+            self._task.cancel()
+
+    def settle(self, error: BaseException | None) -> GleitzeitError | None:
+        """The error to raise in place of the cancellation that `fail` asked for; None for any other end."""
+        if self.error is not None and self._task.uncancel() <= self._base:
+            return self.error if isinstance(error, asyncio.CancelledError) else None
+        return None
 
 
 class StreamGuard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gleitzeit.values import Chat, Classification, Completion, Embedding, Request
+from gleitzeit.values import Chat, Classification, Completion, Embedding, Request, TextPart
 
 __all__ = ["estimate"]
 
@@ -17,16 +17,18 @@ MEDIA: Final = 500
 def estimate(request: Request) -> int:
     """Tokens read, and written at most where the request says so."""
     operation: Any = request.operation
-    match operation:
-        case Chat():
-            size = sum(_size(part) for message in operation.messages for part in message.parts)
-        case Completion():
-            size = len(operation.prompt)
-        case Embedding() | Classification():
-            size = sum(map(len, operation.inputs))
-        case _:
-            return 0
-    return size // CHARACTERS + 1 + (getattr(operation, "max_tokens", None) or 0)
+    if isinstance(operation, Chat):
+        size = 0
+        for message in operation.messages:
+            for part in message.parts:
+                size += len(part.text) if type(part) is TextPart else _size(part)
+    elif isinstance(operation, Completion):
+        size = len(operation.prompt)
+    elif isinstance(operation, Embedding | Classification):
+        return sum(map(len, operation.inputs)) // CHARACTERS + 1
+    else:
+        return 0
+    return size // CHARACTERS + 1 + (operation.max_tokens or 0)
 
 
 def _size(part: Any) -> int:

@@ -97,11 +97,11 @@ class Gate:
         shared: Shared,
         stats: TargetStats,
         *,
-        strict: bool = False,
+        strict: frozenset[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        #: The operator's own time limits hold for tools as well.
+        #: The time limits that the operator set for this target or its instance: they hold for tools as well.
         self.strict = strict
         self.config = config
         self.shared = shared
@@ -146,7 +146,10 @@ class Gate:
             return False
         if not (limiter.idle and shared.limiter.idle):
             tokens = self._tokens(request)
-            if max(limiter.reserve(tokens), shared.limiter.reserve(tokens)) > 0:
+            wait = 0.0 if limiter.idle else limiter.reserve(tokens)
+            if not shared.limiter.idle:
+                wait = shared.limiter.reserve(tokens) or wait
+            if wait > 0:
                 self._refund(tokens)
                 self._give()
                 return False
@@ -164,13 +167,15 @@ class Gate:
         places: list[Bulkhead] = []
         tokens = -1
         try:
-            for bulkhead, seconds in (
-                (self.shared.bulkhead, self.shared.queue),
+            for bulkhead, seconds in (  # its own first: who waits for it must not hold a place of the others
                 (self.bulkhead, self.config.timeouts.queue),
+                (self.shared.bulkhead, self.shared.queue),
             ):
                 if bulkhead is not None:
                     await self._place(bulkhead, seconds, waits=waits)
                     places.append(bulkhead)
+            if places:
+                self._check(last)  # what has changed while it waited
             if not (self.limiter.idle and self.shared.limiter.idle):
                 tokens = self._tokens(request)
                 await self._turn(tokens, request.remaining, waits=waits)
@@ -192,7 +197,7 @@ class Gate:
         """
         if not self._unbounded:
             self._give()
-        if given.tokens >= 0:
+        if given.tokens >= 0 and used is not None:
             self.limiter.settle(given.tokens, used)
             self.shared.limiter.settle(given.tokens, used)
         permit = given.permit
@@ -227,8 +232,9 @@ class Gate:
             self.shun()
 
     def _pause(self, error: GleitzeitError, seconds: float) -> None:
+        if seconds >= self.limiter.cooling():
+            self._paused_by = type(error)
         self.limiter.cool(min(seconds, LONGEST_PAUSE))
-        self._paused_by = type(error)
 
     def _check(self, last: bool) -> None:
         """What needs no waiting to be refused."""
@@ -239,7 +245,7 @@ class Gate:
                 f"{self.name} is left alone for {seconds:.1f} s more, as its upstream said {kind.code}",
                 **self._refused(seconds),
             )
-        if self.breaker.state == "open" and self.breaker.retry_in() > 0:
+        if self.breaker.state != "closed" and self.breaker.retry_in() > 0:
             raise self._open()
         if self._shunned:
             if self._clock() >= self._shunned:

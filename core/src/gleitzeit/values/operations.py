@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from attrs import field, frozen
 
 from gleitzeit.values.catalogue import Tool
-from gleitzeit.values.evolve import copier
+from gleitzeit.values.evolve import changer, copier
 from gleitzeit.values.messages import Message
 from gleitzeit.values.targets import Target
 
@@ -29,6 +29,8 @@ __all__ = [
     "ResponseSchema",
     "ToolCall",
     "ToolChoice",
+    "aimed",
+    "dated",
     "new_id",
 ]
 
@@ -227,3 +229,6 @@ class Request:
 
 
 _copy = copier(Request)
+#: `aimed(request, target)` and `dated(request, deadline)`: the two copies that the corridor makes of each.
+aimed = changer(Request, "target")
+dated = changer(Request, "deadline")

@@ -7,12 +7,12 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
 
-from gleitzeit.values.evolve import copier
+from gleitzeit.values.evolve import changer, copier
 from gleitzeit.values.limits import RateLimits
 from gleitzeit.values.messages import Message, Part, TextPart, ThinkingPart, ToolCallPart, as_parts
 from gleitzeit.values.targets import Target
 
-__all__ = ["Attempt", "FinishReason", "Label", "Reply", "Usage"]
+__all__ = ["Attempt", "FinishReason", "Label", "Reply", "Usage", "signed"]
 
 #: Decided by what came, not by the vendor's word; `Reply.raw_finish_reason` keeps that word.
 FinishReason: TypeAlias = Literal[
@@ -65,7 +65,7 @@ class Label:
     score: float | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # see `changer`
 class Reply:
     """What came back.
 
@@ -121,3 +121,5 @@ class Reply:
 
 
 _copy = copier(Reply)
+#: `signed(reply, target, attempts)`: the copy that the corridor makes of each, as providers may share theirs.
+signed = changer(Reply, "target", "attempts")

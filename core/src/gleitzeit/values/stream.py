@@ -17,10 +17,10 @@ from gleitzeit.values.events import Event, Finished, Started, UsageUpdate
 from gleitzeit.values.fold import events_of, fold
 from gleitzeit.values.reply import Attempt, Reply, Usage
 from gleitzeit.values.targets import Target
+from gleitzeit.values.tasks import running_task
 
 __all__ = ["Stream", "StreamEnd", "StreamWatch"]
 
-current_task = asyncio.current_task
 _MARKS: Final = frozenset({UsageUpdate, Finished})
 Step: TypeAlias = Callable[[Event], Event | None]
 
@@ -172,7 +172,7 @@ class Stream:
             return self
         await self._put_down()
         delivered = len(self._seen)
-        task = self._read_by(current_task())
+        task = self._read_by(asyncio.current_task())
         while not (self._buffer and self._buffer[-1].content):
             try:
                 if self._end is not None:
@@ -220,7 +220,7 @@ class Stream:
                 if buffer:
                     event = _through(buffer.popleft(), self._steps[self._primed :])
                 else:
-                    self._waiting = task = current_task(loop)
+                    self._waiting = task = running_task(loop)
                     if task is not reader:
                         reader = self._read_by(task)
                     event = await pull()

@@ -12,7 +12,8 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from operator import itemgetter
+from typing import Final, TypeAlias
 
 from gleitzeit.values import Limit, RateLimits
 
@@ -51,7 +52,15 @@ def _names() -> dict[bytes, tuple[int, int, int]]:
 
 
 _NAMES: Final = _names()
-_SHORTEST: Final = min(map(len, _NAMES))
+#: For one of our fields, the families that speak of it, the weightiest first: the numbers of the headers
+#: of `limit`, `remaining` and `reset`; -1 for one that is not there.
+_Families: TypeAlias = tuple[tuple[int, int, int], ...]
+#: The families of each field by the names and the number of the headers, as an upstream sends the same
+#: ones each time; empty where none of them is ours.
+_plans: dict[tuple[bytes, int], tuple[_Families, ...]] = {}
+_MOST_PLANS: Final = 256
+_LONGEST_PLAN: Final = 4096
+_NAME: Final = itemgetter(0)
 
 
 def rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
@@ -65,34 +74,53 @@ def rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
             (name.encode("utf-8", "replace"), text.encode("utf-8", "replace"))
             for name, text in headers.items()
         ]
-    found = [pair for pair in raw if len(pair[0]) >= _SHORTEST and (b"imit" in pair[0] or b"IMIT" in pair[0])]
-    return _read(found) if found else None
-
-
-def _read(found: list[tuple[bytes, bytes]]) -> RateLimits | None:
-    limits: list[list[Any]] = [[], [], [], []]
-    ranks = [99] * 4
-    for name, text in found:
-        known = _NAMES.get(name) or _NAMES.get(name.lower())
-        if known is None:
-            continue
-        field, place, rank = known
-        value = _count(text) if place < 2 else _reset(text)
-        if value is None or rank > ranks[field]:
-            continue
-        if rank < ranks[field]:
-            ranks[field] = rank
-            limits[field] = [None, None, None]
-        limits[field][place] = value
-    requests, tokens, input_tokens, output_tokens = limits
-    if not (requests or tokens or input_tokens or output_tokens):
+    names = b"\n".join(map(_NAME, raw))
+    plan = _plans.get((names, len(raw)))
+    if plan is None:
+        plan = _plan(names, raw)
+    if not plan:
         return None
-    return RateLimits(
-        requests=Limit(*requests) if requests else None,
-        tokens=Limit(*tokens) if tokens else None,
-        input_tokens=Limit(*input_tokens) if input_tokens else None,
-        output_tokens=Limit(*output_tokens) if output_tokens else None,
-    )
+    requests, tokens, read, written = plan
+    first = _limit(requests, raw) if requests else None
+    second = _limit(tokens, raw) if tokens else None
+    third = _limit(read, raw) if read else None
+    fourth = _limit(written, raw) if written else None
+    if first is second is third is fourth is None:
+        return None
+    return RateLimits(requests=first, tokens=second, input_tokens=third, output_tokens=fourth)
+
+
+def _plan(names: bytes, raw: list[tuple[bytes, bytes]]) -> tuple[_Families, ...]:
+    """Which of these headers say what; empty where none says anything."""
+    found: list[dict[int, list[int]]] = [{}, {}, {}, {}]
+    for number, (name, _) in enumerate(raw):
+        known = _NAMES.get(name.lower())
+        if known is not None:
+            field, place, rank = known
+            found[field].setdefault(rank, [-1, -1, -1])[place] = number
+    plan: tuple[_Families, ...] = ()
+    if any(found):
+        plan = tuple(
+            tuple((three[0], three[1], three[2]) for _, three in sorted(families.items()))
+            for families in found
+        )
+    # Names with a line break in them could be taken for others.
+    if len(names) <= _LONGEST_PLAN and names.count(b"\n") == len(raw) - 1:
+        if len(_plans) >= _MOST_PLANS:
+            _plans.clear()
+        _plans[names, len(raw)] = plan
+    return plan
+
+
+def _limit(families: _Families, raw: list[tuple[bytes, bytes]]) -> Limit | None:
+    """What the weightiest family says that says anything; they never mix."""
+    for limit, remaining, reset in families:
+        most = None if limit < 0 else _count(raw[limit][1])
+        left = None if remaining < 0 else _count(raw[remaining][1])
+        seconds = None if reset < 0 else _reset(raw[reset][1])
+        if most is not None or left is not None or seconds is not None:
+            return Limit(most, left, seconds)
+    return None
 
 
 def _count(text: bytes) -> int | None:
@@ -105,33 +133,52 @@ def _count(text: bytes) -> int | None:
 
 def _reset(raw: bytes) -> float | None:
     """Seconds from now, out of seconds, a span such as `6m0s`, a time since 1970, or a date."""
-    text = raw[:64].decode("utf-8", "replace")
-    seconds = duration(text)
+    if raw[10:11] == b"T" and (left := _until(raw[:64].decode("utf-8", "replace"))) is not None:
+        return left
+    seconds = _span(raw)
     if seconds is None:
-        text = text.strip()
-        if len(text) < 16:
-            return None  # too short for a date with its time
-        try:
-            seconds = datetime.fromisoformat(text).timestamp() - time.time()
-        except (ValueError, OverflowError, OSError):
-            return None
-    elif seconds >= _EPOCH:
-        seconds = (seconds / 1000 if seconds >= _EPOCH_MS else seconds) - time.time()
-    return max(0.0, seconds)
+        text = raw[:64].decode("utf-8", "replace")
+        seconds = _spelled(text)
+        if seconds is None:
+            return _until(text.strip())
+    if seconds >= _EPOCH:
+        seconds = max(0.0, (seconds / 1000 if seconds >= _EPOCH_MS else seconds) - time.time())
+    return seconds
+
+
+def _until(text: str) -> float | None:
+    """Seconds until a date with its time; 0 for one that has passed."""
+    if len(text) < 16:
+        return None
+    try:
+        return max(0.0, datetime.fromisoformat(text).timestamp() - time.time())
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def duration(text: str) -> float | None:
     """Seconds in a text such as `6m0s`, `350ms` or `7.66`; None where it is no such text."""
-    try:  # the usual ones without a regular expression, at a third of its price
-        if text[-1:] != "s":
+    seconds = _span(text.encode("utf-8", "replace"))
+    return _spelled(text) if seconds is None else seconds
+
+
+def _span(text: bytes) -> float | None:
+    """The usual spans without a regular expression, at a third of its price."""
+    try:
+        if text[-1:] != b"s":
             seconds = float(text)
-        elif text[-2:] == "ms":
+        elif text[-2:] == b"ms":
             seconds = float(text[:-2]) / 1000
         else:
-            minutes, mark, rest = text[:-1].rpartition("m")
+            minutes, mark, rest = text[:-1].rpartition(b"m")
             seconds = float(rest) + 60 * float(minutes) if mark else float(rest)
     except ValueError:
-        if len(text) > 64 or _DURATION.fullmatch(text) is None:
-            return None
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+        return None
     return seconds if 0 <= seconds < math.inf else None
+
+
+def _spelled(text: str) -> float | None:
+    """Spans of any units."""
+    if len(text) > 64 or _DURATION.fullmatch(text) is None:
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))

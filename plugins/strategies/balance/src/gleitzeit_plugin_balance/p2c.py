@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from math import exp
 from random import Random
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from gleitzeit_plugin_balance.base import Balanced, Balancing
 from gleitzeit_plugin_balance.config import P2CConfig
 from gleitzeit_plugin_balance.group import Clock, Group, Load, Member
 
-__all__ = ["P2C", "ByCost"]
+__all__ = ["P2C", "ByCost", "TheBetter"]
 
 
 class P2C(Balancing):
@@ -22,7 +23,7 @@ class P2C(Balancing):
     Config: ClassVar[Any] = P2CConfig
 
     def make(self, route: Route, config: P2CConfig, group: Group) -> Balancer:
-        return ByCost(group, self.clock, self.chance, config)
+        return TheBetter(group, self.clock, self.chance, config)
 
 
 class ByCost(Balanced):
@@ -45,10 +46,22 @@ class ByCost(Balanced):
         return (load.ewma * exp((load.at - now) / self.tau) + 1e-6) * (load.inflight + 1)
 
     def rank(self, members: list[Member], request: Request) -> Iterator[Member]:
-        count, random = len(members), self.random
+        first = self.draw(members)
+        yield first
+        yield from self.others(first, members)
+
+    def others(self, first: Member, members: list[Member]) -> list[Member]:
+        """The members but one, the cheapest first."""
         now = self.clock()
+        rest = [member for member in members if member is not first]
+        return sorted(rest, key=lambda member: self.cost(member.load, now))
+
+    def draw(self, members: list[Member]) -> Member:
+        """The cheaper of two by lot."""
+        count, random = len(members), self.random
         first = members[int(random() * count)]
         if count > 1:
+            now = self.clock()
             second = members[int(random() * count)]
             while second is first:
                 second = members[int(random() * count)]
@@ -61,10 +74,7 @@ class ByCost(Balanced):
                 one.ewma * exp((one.at - now) / tau) + 1e-6
             ) * (one.inflight + 1):
                 first = second
-        yield first
-        now = self.clock()  # the first has been asked meanwhile
-        rest = [member for member in members if member is not first]
-        yield from sorted(rest, key=lambda member: self.cost(member.load, now))
+        return first
 
     def ended(self, choice: Choice, request: Request, ending: Ending) -> None:
         """Learn from what an attempt took."""
@@ -102,3 +112,26 @@ class ByCost(Balanced):
         for load in self._fresh:
             load.at = now
             load.ewma = sum(known) / len(known) if known else 0.0
+
+
+class TheBetter(ByCost):
+    """As `ByCost`, for the route that asks nothing else: what is seldom asked for is worked out then."""
+
+    def order(self, request: Request) -> Iterator[Choice]:
+        """The better of two, and then the others, should anybody ask for them."""
+        members, last = self.group.split(self.clock())
+        first = self.draw(members)
+        return chain((first.choice,), _Others(self, first, members, last))
+
+
+class _Others:
+    """What follows the first choice; worked out only when it is asked for, after the first has failed."""
+
+    __slots__ = ("_balancer", "_first", "_last", "_members")
+
+    def __init__(self, balancer: ByCost, first: Member, members: list[Member], last: list[Member]) -> None:
+        self._balancer, self._first, self._members, self._last = balancer, first, members, last
+
+    def __iter__(self) -> Iterator[Choice]:
+        for member in (*self._balancer.others(self._first, self._members), *self._last):
+            yield member.choice
