@@ -330,9 +330,44 @@ def types(session):
 
 @nox.session
 def bench(session):
-    """Measure against the budgets, with the bare HTTP client and the vendor's SDK in the same run."""
+    """Measure against the budgets and beside all peers, in one run; -- --quick, -- --write-docs."""
     install(session, [group("bench")])
+    if "--only" not in session.posargs or {"calls", "start"}.intersection(session.posargs):
+        for path in sorted(pathlib.Path(ROOT, "tests", "benchmarks", "environments").glob("*.txt")):
+            peer_environment(session, path.stem, str(path))
     session.run("python", os.path.join("tests", "benchmarks", "bench.py"), *session.posargs)
+
+
+def peer_environment(session, name, requirements):
+    """Make .nox/bench-peers/NAME, once; where that fails the benchmark goes on and says what is missing."""
+    where = os.path.join(ROOT, ".nox", "bench-peers", name)
+    python = os.path.join(where, BIN, "python" + EXE)
+    stamp = os.path.join(where, "gleitzeit.stamp")
+    key = digest([ROOT, sys.version, read(requirements)])
+    if os.path.exists(stamp) and read(stamp) == key:
+        return
+    uv = uv_command(sys.executable)
+    uv = uv if works_with_uv() or not os.path.exists(BOOTSTRAP) else None
+    shutil.rmtree(where, ignore_errors=True)
+    make_it = [uv, "venv", "-q", "--python"] if uv else [sys.executable, "-m", "virtualenv", "-q", "--python"]
+    pip = [uv, "pip", "install", "-q", "--python", python] if uv else [python, "-m", "pip", "install", "-q"]
+    settings = pip_settings(sys.executable) if uv else {}
+    environment = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1", **settings)
+    for command in (make_it + [sys.executable, where], pip + ["-r", requirements]):
+        session.log("peer %s: %s" % (name, " ".join(command)))
+        if subprocess.call(command, env=environment):
+            shutil.rmtree(where, ignore_errors=True)
+            session.warn("no environment for the peer %s, see above; the benchmark goes on without it" % name)
+            return
+    with open(stamp, "w", encoding="utf-8") as file:
+        file.write(key)
+
+
+@nox.session
+def reliability(session):
+    """Put calls under faults, floods and cancellation; -- --quick, --only PART, --write-docs."""
+    install(session, [group("reliability")])
+    session.run("python", os.path.join("tests", "reliability", "session.py"), *session.posargs)
 
 
 @nox.session

@@ -1,6 +1,6 @@
 """Prints what this tree costs beside its budgets and its peers, all measured in one run.
 
-    python noxfile.py bench -- [--quick] [--only GROUP ...] [--json [FILE]]
+    python noxfile.py bench -- [--quick] [--only GROUP ...] [--json [FILE]] [--plot FILE.png] [--write-docs]
 
 It measures and marks; it fails only where something cannot be measured at all.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # run as a script: the root, not this folder
 
 # The line above makes these importable.
-from tests.benchmarks import calls, corridor, idle, imports, listings, machine  # noqa: E402
+from tests.benchmarks import calls, corridor, idle, imports, listings, machine, page, plot, start  # noqa: E402
 from tests.benchmarks.process import BenchError  # noqa: E402
 from tests.benchmarks.rows import Group  # noqa: E402
 from tests.benchmarks.table import Progress, render, summary  # noqa: E402
@@ -27,6 +27,7 @@ GROUPS = {
     "corridor": corridor.measure,
     "idle": idle.measure,
     "calls": calls.measure,
+    "start": start.measure,
 }
 
 
@@ -36,10 +37,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="few rounds: for a look, not for a comparison")
     parser.add_argument("--only", action="append", choices=GROUPS, metavar="GROUP", help=", ".join(GROUPS))
     parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="also as JSON; alone: instead")
+    parser.add_argument("--plot", metavar="FILE", help="the clients as a picture; needs matplotlib")
+    parser.add_argument("--write-docs", action="store_true", help=f"all of it into {page.FOLDER}")
     options = parser.parse_args(arguments)
+    if options.write_docs and (options.only or options.quick):
+        parser.error("--write-docs wants a whole run: without --only, without --quick")
+    if (options.plot or options.write_docs) and (why := plot.missing()):
+        parser.error(why)  # before ten minutes of measuring
     if not hasattr(os, "wait4"):
         parser.error("CPU time of processes is read with os.wait4, which this system lacks")
-    for name in [name for name in os.environ if name.startswith(("GLEITZEIT", "OPENAI_"))]:
+    for name in [
+        name for name in os.environ if name.startswith(("GLEITZEIT", "OPENAI_", "LITELLM", "ANY_LLM"))
+    ]:
         del os.environ[name]  # a developer's settings are not what is measured
     here = machine.describe()
     only_json = options.json == "-"
@@ -59,15 +68,29 @@ def main(arguments: list[str] | None = None) -> int:
         groups.append(group)
         if not only_json:
             print("\n" + render(group), flush=True)
+    ending = summary(groups, quick=options.quick)
     if not only_json:
-        print("\n" + summary(groups, quick=options.quick))
-    if options.json:
-        report = {"quick": options.quick, **here, "groups": [group.to_dict() for group in groups]}
-        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-        if only_json:
-            sys.stdout.write(text)
-        else:
-            Path(options.json).write_text(text, encoding="utf-8")
+        print("\n" + ending)
+    figures = plot.figures_of(groups)
+    text = json.dumps(
+        {
+            "quick": options.quick,
+            **here,
+            "clients": figures,
+            "groups": [group.to_dict() for group in groups],
+        },
+        indent=2,
+        ensure_ascii=False,
+    )
+    if only_json:
+        print(text)
+    elif options.json:
+        Path(options.json).write_text(text + "\n", encoding="utf-8")
+    if options.plot:
+        plot.draw(figures, here["machine"], Path(options.plot))
+    if options.write_docs:
+        tables = [machine.heading(here), *map(render, groups), ending]
+        page.write("\n\n".join(tables), text, figures, here["machine"])
     return 0
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,6 +32,7 @@ from gleitzeit.discovery import Index, scan
 from gleitzeit.kinds import Handler, Middleware
 from gleitzeit.values import Event, Route
 from tests.benchmarks.machine import installed
+from tests.benchmarks.peers.ours import BOUNDS
 from tests.benchmarks.rows import Group
 from tests.benchmarks.synthetic import make
 from tests.benchmarks.table import Progress
@@ -38,6 +40,7 @@ from tests.benchmarks.table import Progress
 IDLE = 100
 EVENTS = 1000
 
+_EIGHT = [f"noop{number}" for number in range(8)]
 _REPLY = Reply("ok", finish_reason="stop")
 _EVENTS: list[Event] = [*[TextDelta("word ")] * (EVENTS - 1), Finished("stop")]
 _CHAT = Chat("hi")
@@ -63,7 +66,9 @@ class Guard(Plugin):
 
     def __init__(self, config: Any, context: Any) -> None:
         super().__init__(config, context)
-        self._allowed: dict[tuple[str | None, str, str], Verdict] = {(None, "noop", "m"): Verdict.allow()}
+        self._allowed: dict[tuple[str | None, str, str], Verdict] = {
+            (None, name, "m"): Verdict.allow() for name in ("noop", *_EIGHT)
+        }
 
     def security_check(self, request: Request, target: Target | None) -> Verdict | None:
         if target is None:
@@ -95,6 +100,7 @@ class Around(Plugin):
 _BARE: dict[str, Any] = {"noop": Noop}
 _FULL: dict[str, Any] = {"noop": Noop, "guard": Guard, "around": Around}
 _LIMITS = "gleitzeit-plugin-guard-limits"
+_BALANCE = "gleitzeit-plugin-balance"
 
 
 def measure(progress: Progress, quick: bool) -> Group:
@@ -123,6 +129,14 @@ async def _measure(progress: Progress, quick: bool) -> Group:
                 hosts["limits"] = await stack.enter_async_context(
                     _host({"noop": Noop, "limits": limits}, config=config)
                 )
+            config = {"providers": {"noop": BOUNDS}}
+            hosts["bounds"] = await stack.enter_async_context(_host(_FULL, config=config))
+            if _has_p2c():
+                pool = {"targets": [f"{name}/m" for name in _EIGHT], "strategy": "p2c"}
+                eight = {**dict.fromkeys(_EIGHT, Noop), "guard": Guard, "around": Around}
+                hosts["balanced"] = await stack.enter_async_context(
+                    _host(eight, scan(), {"routes": {"pool": pool}})
+                )
             calls = await _calls(hosts, progress, quick)
             events = await _streams(
                 {name: hosts[name] for name in ("plain", "full", "crowd")}, progress, quick
@@ -132,16 +146,28 @@ async def _measure(progress: Progress, quick: bool) -> Group:
     group.add("a call: with a wrap_call middleware", calls["around"], "µs")
     group.add("a call: with both", calls["full"], "µs", limit=10)
     group.add(f"a call: with both, {IDLE} idle plugins installed", calls["crowd"], "µs", limit=10)
+    group.add("a call: with both, a bulkhead and rate limits", calls["bounds"], "µs", limit=10)
+    name = "a call: with both, p2c over 8 targets"
+    if "balanced" in calls:
+        group.add(name, calls["balanced"], "µs", limit=10)
+    else:
+        group.absent(name, f"{_BALANCE} is not installed", "µs", limit=10)
     if "limits" in calls:
         group.add(
             "a call: with guard-limits voting", calls["limits"], "µs", note=f"{_LIMITS} {installed(_LIMITS)}"
         )
     else:
         group.absent("a call: with guard-limits voting", f"{_LIMITS} is not installed")
+    group.peer("the provider asked without a host", calls["direct"], "µs", ours=None)
     group.add("an event: nothing but the corridor", events["plain"], "µs", limit=0.3)
     group.add("an event: with a vote and a middleware that taps", events["full"], "µs")
     group.add(f"an event: the same, {IDLE} idle plugins installed", events["crowd"], "µs")
+    group.peer("the provider's events without a host", events["direct"], "µs", ours=None)
     return group
+
+
+def _has_p2c() -> bool:
+    return bool(entry_points(group="gleitzeit.strategies", name="p2c"))
 
 
 def _host(plugins: dict[str, Any], index: Index | None = None, config: dict[str, Any] | None = None) -> Host:
@@ -153,13 +179,15 @@ async def _calls(hosts: dict[str, Host], progress: Progress, quick: bool) -> dic
     provider = Noop(None, _NOWHERE)
     ask: dict[str, Callable[[Request], Awaitable[object]]] = {"direct": provider.call}
     ask.update({name: host.call for name, host in hosts.items()})
+    pool = ask.get("balanced")
     number = 500 if quick else 2000
 
     async def once(call: Callable[[Request], Awaitable[object]]) -> float:
+        name = "pool" if call == pool else "noop/m"
         gc.collect()
         begin = time.process_time()
         for _ in range(number):
-            await call(_CHAT.to("noop/m"))
+            await call(_CHAT.to(name))
         return (time.process_time() - begin) / number
 
     return await _over(ask, once, 9 if quick else 31, progress)
@@ -187,7 +215,7 @@ async def _streams(hosts: dict[str, Host], progress: Progress, quick: bool) -> d
 async def _over(
     subjects: dict[str, Any], once: Callable[[Any], Awaitable[float]], rounds: int, progress: Progress
 ) -> dict[str, float]:
-    """Medians in µs over that of the subject `direct`, measured in turns."""
+    """Medians in µs over that of the subject `direct`, and that itself; measured in turns."""
     found: dict[str, list[float]] = {name: [] for name in subjects}
     for subject in subjects.values():
         await once(subject)  # compiles the routes
@@ -196,5 +224,5 @@ async def _over(
             found[name].append(await once(subject))
         progress.at(number + 1, rounds)
     medians = {name: 1e6 * median(values) for name, values in found.items()}
-    direct = medians.pop("direct")
-    return {name: value - direct for name, value in medians.items()}
+    direct = medians["direct"]
+    return {name: value - direct for name, value in medians.items() if name != "direct"} | {"direct": direct}

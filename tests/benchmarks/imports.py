@@ -65,7 +65,7 @@ def measure(progress: Progress, quick: bool) -> Group:
     for code in scripts.values():
         run(["-c", code])  # byte code and page cache
     subjects = {name: partial(_cpu, code) for name, code in scripts.items()}
-    cpu = interleaved(subjects, 5 if quick else 25, progress.at)
+    cpu = interleaved(subjects, 3 if quick else 25, progress.at)
     bare = cpu["bare"]
     over = {name: 1000 * (seconds - bare) for name, seconds in cpu.items()}
 

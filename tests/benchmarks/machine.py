@@ -7,7 +7,18 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-SHOWN = ("gleitzeit", "gleitzeit-plugin-openai", "attrs", "pluggy", "msgspec", "pydantic", "httpx2", "openai")
+SHOWN = (
+    "gleitzeit",
+    "gleitzeit-plugin-openai",
+    "gleitzeit-plugin-http-fast",
+    "gleitzeit-plugin-balance",
+    "attrs",
+    "pluggy",
+    "msgspec",
+    "pydantic",
+    "httpx2",
+    "openai",
+)
 
 
 def describe() -> dict[str, Any]:
@@ -27,6 +38,15 @@ def installed(distribution: str) -> str | None:
     try:
         return version(distribution)
     except PackageNotFoundError:
+        return None
+
+
+def memory(field: str) -> int | None:
+    """A size of this process in KB, as `VmRSS` or `VmHWM` (the peak); None where the system does not say."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith(field))
+    except (OSError, StopIteration):
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from types import TracebackType
@@ -46,11 +48,17 @@ class Run:
     out: bytes
 
 
-def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str | None = None) -> Run:
-    """Run a command of this Python to its end; raises `BenchError` where it fails."""
+def run(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    python: str = sys.executable,
+) -> Run:
+    """Run a command of this Python, or of another, to its end; raises `BenchError` where it fails."""
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [sys.executable, *command],
+            [python, *command],
             env=environment() if env is None else env,
             cwd=cwd,
             stdin=subprocess.DEVNULL,
@@ -83,34 +91,49 @@ def environment(*first: str | Path, **extra: str) -> dict[str, str]:
     }
 
 
-def interleaved(
+def foreign(**extra: str) -> dict[str, str]:
+    """The environment of a worker in another Python: these tests, and nothing that is installed here."""
+    return {**environment(**extra), "PYTHONPATH": str(ROOT)}
+
+
+def in_turns(
     subjects: Mapping[K, Callable[[], float]], rounds: int, progress: Callable[[int, int], object]
-) -> dict[K, float]:
-    """The median of each subject; each round asks every one, so that all see the same weather."""
+) -> dict[K, list[float]]:
+    """The values of each subject; each round asks every one, so that all see the same weather."""
     found: dict[K, list[float]] = {name: [] for name in subjects}
     for number in range(rounds):
         for name, subject in subjects.items():
             found[name].append(subject())
         progress(number + 1, rounds)
-    return {name: median(values) for name, values in found.items()}
+    return found
+
+
+def interleaved(
+    subjects: Mapping[K, Callable[[], float]], rounds: int, progress: Callable[[int, int], object]
+) -> dict[K, float]:
+    """The median of each subject, asked in turns."""
+    return {name: median(values) for name, values in in_turns(subjects, rounds, progress).items()}
 
 
 class Worker:
-    """A process that is sent one JSON line at a time and answers each with one. Ends when its input does."""
+    """A process that is sent one JSON line at a time and answers each with one. Ends when its input does.
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    It starts at once and is ready when its first line, `ready`, has come; so several start side by side.
+    """
+
+    def __init__(
+        self, module: str, *arguments: str, python: str = sys.executable, env: Mapping[str, str] | None = None
+    ) -> None:
         self._name = " ".join([module, *arguments])
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            env=environment(ROOT),
+            [python, "-m", module, *arguments],
+            env=environment(ROOT) if env is None else env,
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._errors,
         )
-        try:
-            self.ready = self._read()
-        except BaseException:
-            self.close()
-            raise
 
     def __enter__(self) -> Self:
         return self
@@ -120,35 +143,68 @@ class Worker:
     ) -> None:
         self.close()
 
+    @cached_property
+    def ready(self) -> dict[str, Any]:
+        """What it says when it can be asked; raises `BenchError` where it failed."""
+        return self.answer()
+
     def ask(self, **command: Any) -> dict[str, Any]:
         """Send a command and wait for its answer."""
+        self.send(**command)
+        return self.answer()
+
+    def send(self, **command: Any) -> None:
+        """Send a command; its `answer` is to be read."""
+        self.ready  # noqa: B018  # its line comes before all others
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command).encode() + b"\n")
-        self._process.stdin.flush()
-        return self._read()
+        try:
+            self._process.stdin.write(json.dumps(command).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._failure() from None
+
+    def answer(self) -> dict[str, Any]:
+        """The next line; what is not JSON is a library that prints, and passed over."""
+        assert self._process.stdout is not None
+        while line := self._process.stdout.readline():
+            if line.startswith(b"{"):
+                answer: dict[str, Any] = json.loads(line)
+                return answer
+        raise self._failure()
+
+    def leave(self) -> None:
+        """Let the process end, without waiting for it."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
 
     def close(self) -> None:
         """End the process. Idempotent."""
         process = self._process
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
         try:
             process.wait(5)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        self._errors.close()
 
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise BenchError(f"`{self._name}` ended with {self._process.wait()}, see above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+    def _failure(self) -> BenchError:
+        code = self._process.wait()
+        self._errors.seek(0)
+        tail = self._errors.read().decode("utf-8", "replace").strip()[-800:]
+        return BenchError(f"`{self._name}` ended with {code}:\n{tail}")
+
+
+def report(code: str) -> str:
+    """A script that prints, as JSON in its last line, its `report` with its memory: `peak_kb`, `rss_kb`."""
+    return code + _REPORT
 
 
 def report_of(code: str, *, env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Run a script and give its `report` with its memory: `peak_kb` and `rss_kb`, None where unknown."""
-    report: dict[str, Any] = json.loads(run(["-c", code + _REPORT], env=env).out.splitlines()[-1])
-    return report
+    found: dict[str, Any] = json.loads(run(["-c", report(code)], env=env).out.splitlines()[-1])
+    return found

@@ -39,6 +39,10 @@ class Group:
     name: str
     title: str
     rows: list[Row] = field(default_factory=list)
+    #: What was measured of each client, for the plot: client → figure → value.
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
+    #: Name and version of those clients.
+    versions: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -53,8 +57,12 @@ class Group:
 
     def peer(self, name: str, value: float, unit: str, *, ours: float | None, note: str = "") -> None:
         """Append the row of a peer, with the ratio of ours to it."""
-        ratio = ours / value if ours is not None and value else None
+        ratio = ours / value if ours is not None and value > 0 else None
         self.rows.append(Row(name, value, unit, peer=True, ratio=ratio, note=note))
+
+    def figure(self, client: str, **values: float) -> None:
+        """Note figures of a client."""
+        self.figures.setdefault(client, {}).update(values)
 
     def absent(self, name: str, why: str, unit: str = "", **details: Any) -> None:
         """Append a row that could not be measured."""

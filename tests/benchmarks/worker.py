@@ -1,4 +1,7 @@
-"""One peer in a process of its own, which measures its own CPU time. Commands come as JSON lines."""
+"""One peer in a process of its own, which measures itself: its own CPU time and memory.
+
+Commands come as JSON lines. Runs in the environment of the peer, without gleitzeit in it.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,18 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
+from tests.benchmarks.machine import installed, memory
 from tests.benchmarks.peers import PEERS
 from tests.benchmarks.upstream import TEXT
 
 
-async def work(name: str, url: str) -> None:
-    """Open the peer, check that it gives the right text, then measure what is asked for."""
-    peer = PEERS[name]()
+async def work(name: str, url: str, until: str = "") -> None:
+    """Open the peer, check that it gives the right text, then measure what is asked for.
+
+    With `until` "first" only one call is made, and its memory told.
+    """
+    about = PEERS[name]
+    peer = about.make()
     await peer.open(url)
     asks: dict[str, Callable[[], Awaitable[str]]] = {"call": peer.call, "stream": peer.stream}
     for kind, ask in asks.items():
@@ -24,15 +32,20 @@ async def work(name: str, url: str) -> None:
             raise SystemExit(
                 f"{name}: {kind} gave {text[:60]!r}…, {len(text)} characters; {len(TEXT)} are right"
             )
-    print(json.dumps({"ready": True}), flush=True)
+        if until == "first":
+            print(json.dumps({"peak_kb": memory("VmHWM")}), flush=True)
+            await peer.close()
+            return
+    print(json.dumps({"version": installed(about.distribution)}), flush=True)
     for line in sys.stdin:  # nothing else runs in this loop between commands
         command = json.loads(line)
-        ask = asks[command["ask"]]
+        ask, count = asks[command["ask"]], command["count"]
         gc.collect()
         wall, cpu = time.perf_counter(), time.process_time()
-        await _many(ask, command["count"], command.get("width", 1))
+        await _many(ask, count, command.get("width", 1))
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        print(json.dumps({"cpu": cpu / command["count"], "rate": command["count"] / wall}), flush=True)
+        gc.collect()
+        print(json.dumps({"cpu": cpu / count, "rate": count / wall, "rss_kb": memory("VmRSS")}), flush=True)
     await peer.close()
 
 
