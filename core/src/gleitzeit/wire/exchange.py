@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Final, NamedTuple
 
@@ -13,7 +14,7 @@ from gleitzeit.wire.client import map_http_error
 from gleitzeit.wire.errors import answer_error
 from gleitzeit.wire.limits import rate_limits
 
-__all__ = ["Answer", "Exchange", "request_id"]
+__all__ = ["Answer", "Exchange", "request_id", "shut"]
 
 #: Bytes of a whole answer; a full batch of embeddings as JSON numbers stays below.
 _BODY_LIMIT: Final = 256 * 1024 * 1024
@@ -71,7 +72,7 @@ class Exchange:
         try:
             body = await self._read(response, _BODY_LIMIT)
         finally:
-            await response.aclose()
+            await shut(response)
         if body is None:
             message = f"{self.provider}: the answer is larger than {_BODY_LIMIT} bytes"
             raise MalformedAnswerError(message, provider=self.provider, sent=True, retryable=False)
@@ -93,7 +94,7 @@ class Exchange:
         except GleitzeitError:  # the status says more than the break
             body = b""
         finally:
-            await response.aclose()
+            await shut(response)
         raise self.error(body or b"", response=response)
 
     def chunks(self, response: httpx2.Response) -> AsyncGenerator[bytes, None]:
@@ -132,8 +133,40 @@ class Exchange:
         except (httpx2.HTTPError, OSError) as error:
             raise self.broken(error, response.request.url) from None
         finally:
-            await chunks.aclose()
+            await shut(response, chunks)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def shut(response: httpx2.Response, chunks: AsyncGenerator[bytes, None] | None = None) -> None:
+    """Close an answer and the generator of its `chunks`, whoever cancels meanwhile.
+
+    The client shields its closing with an anyio scope, which does not hold against asyncio's own
+    `cancel()`: its pool would keep the request for ever. What was read to its end is closed already.
+    """
+    if response.is_closed:
+        return
+    closing = asyncio.ensure_future(_closed(response, chunks))
+    cancelled: asyncio.CancelledError | None = None
+    while not closing.done():
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except Exception:  # noqa: BLE001 - it is raised below
+            break
+    failure = closing.exception()
+    if cancelled is not None:
+        raise cancelled
+    if failure is not None:
+        raise failure
+
+
+async def _closed(response: httpx2.Response, chunks: AsyncGenerator[bytes, None] | None) -> None:
+    try:
+        if chunks is not None:
+            await chunks.aclose()
+    finally:
+        await response.aclose()
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:

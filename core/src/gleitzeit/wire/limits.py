@@ -55,11 +55,13 @@ _NAMES: Final = _names()
 #: For one of our fields, the families that speak of it, the weightiest first: the numbers of the headers
 #: of `limit`, `remaining` and `reset`; -1 for one that is not there.
 _Families: TypeAlias = tuple[tuple[int, int, int], ...]
-#: The families of each field by the names and the number of the headers, as an upstream sends the same
-#: ones each time; empty where none of them is ours.
-_plans: dict[tuple[bytes, int], tuple[_Families, ...]] = {}
+#: How many headers there are, and the families of each field; None where none of the headers is ours.
+_Plan: TypeAlias = tuple[int, tuple[_Families, ...]] | None
+#: By the names of the headers, as an upstream sends the same ones each time.
+_plans: dict[bytes, _Plan] = {}
 _MOST_PLANS: Final = 256
 _LONGEST_PLAN: Final = 4096
+_UNSEEN: Final = (-1, ())
 _NAME: Final = itemgetter(0)
 
 
@@ -75,12 +77,12 @@ def rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
             for name, text in headers.items()
         ]
     names = b"\n".join(map(_NAME, raw))
-    plan = _plans.get((names, len(raw)))
-    if plan is None:
+    plan = _plans.get(names, _UNSEEN)
+    if plan is not None and plan[0] != len(raw):
         plan = _plan(names, raw)
-    if not plan:
+    if plan is None:
         return None
-    requests, tokens, read, written = plan
+    requests, tokens, read, written = plan[1]
     first = _limit(requests, raw) if requests else None
     second = _limit(tokens, raw) if tokens else None
     third = _limit(read, raw) if read else None
@@ -90,25 +92,26 @@ def rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
     return RateLimits(requests=first, tokens=second, input_tokens=third, output_tokens=fourth)
 
 
-def _plan(names: bytes, raw: list[tuple[bytes, bytes]]) -> tuple[_Families, ...]:
-    """Which of these headers say what; empty where none says anything."""
+def _plan(names: bytes, raw: list[tuple[bytes, bytes]]) -> _Plan:
+    """Which of these headers say what; None where none says anything."""
     found: list[dict[int, list[int]]] = [{}, {}, {}, {}]
     for number, (name, _) in enumerate(raw):
         known = _NAMES.get(name.lower())
         if known is not None:
             field, place, rank = known
             found[field].setdefault(rank, [-1, -1, -1])[place] = number
-    plan: tuple[_Families, ...] = ()
+    plan: _Plan = None
     if any(found):
-        plan = tuple(
-            tuple((three[0], three[1], three[2]) for _, three in sorted(families.items()))
-            for families in found
+        families = (sorted(each.items()) for each in found)
+        plan = (
+            len(raw),
+            tuple(tuple((three[0], three[1], three[2]) for _, three in each) for each in families),
         )
     # Names with a line break in them could be taken for others.
     if len(names) <= _LONGEST_PLAN and names.count(b"\n") == len(raw) - 1:
         if len(_plans) >= _MOST_PLANS:
             _plans.clear()
-        _plans[names, len(raw)] = plan
+        _plans[names] = plan
     return plan
 
 

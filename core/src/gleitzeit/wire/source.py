@@ -10,7 +10,7 @@ import httpx2
 
 from gleitzeit.errors import GleitzeitError
 from gleitzeit.values import Event
-from gleitzeit.wire.exchange import Exchange, request_id
+from gleitzeit.wire.exchange import Exchange, request_id, shut
 from gleitzeit.wire.limits import rate_limits
 
 __all__ = ["Parser", "ResponseEvents"]
@@ -101,10 +101,7 @@ class ResponseEvents:
             if self._parser.complete and not self._response.is_closed:
                 await self._drain()
         finally:
-            try:
-                await self._chunks.aclose()
-            finally:
-                await self._response.aclose()
+            await shut(self._response, self._chunks)
 
     def _broken(self, error: Exception) -> None:
         if not self._parser.ended:
