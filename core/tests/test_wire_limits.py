@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gleitzeit.wire.limits as limits_module
 from gleitzeit.values import Limit, RateLimits
 from gleitzeit.wire.errors import answer_error
 from gleitzeit.wire.exchange import Answer
@@ -142,6 +143,21 @@ TEXTS = (
     | st.datetimes().map(datetime.isoformat)
     | st.from_regex(r"\A[-+]?[0-9]{1,5}(\.[0-9]+)?(ms|s|m|h|d|)([0-9]+s)?\Z")
 )
+
+
+def test_names_that_look_alike_when_put_together_are_not_mixed_up() -> None:
+    name = b"x-ratelimit-limit-requests"
+    assert rate_limits(httpx2.Headers([(b"a", b"1"), (name, b"2")])) == RateLimits(requests=Limit(2))
+    assert rate_limits(httpx2.Headers([(b"a\n" + name, b"1")])) is None
+    assert rate_limits(httpx2.Headers([(name, b"1"), (b"a", b"2")])) == RateLimits(requests=Limit(1))
+
+
+def test_ever_other_names_are_not_remembered_without_end() -> None:
+    for number in range(600):
+        assert rate_limits({f"x-{number}": "1", "ratelimit-limit": "5"}) == RateLimits(requests=Limit(5))
+    assert len(limits_module._plans) <= limits_module._MOST_PLANS
+    rate_limits({"x" * 9999: "1"})
+    assert all(len(names) <= limits_module._LONGEST_PLAN for names in limits_module._plans)
 
 
 @given(st.dictionaries(NAMES, TEXTS, max_size=6))

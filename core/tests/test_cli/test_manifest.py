@@ -35,6 +35,21 @@ def test_written_manifest_agrees_with_the_code(desk: Any, run: Run) -> None:
     assert (result.code, result.err) == (0, "provider:desk: the manifest says what the code says\n")
 
 
+def test_settings_that_the_host_takes_for_itself_are_told(site: Any, run: Run) -> None:
+    code = (
+        "from pydantic import BaseModel\n"
+        "class Config(BaseModel):\n"
+        "    retry: int = 1\n    timeouts: dict = {}\n    models: list = []\n    pace: int = 3\n"
+        "class Hasty:\n    'Hurries.'\n    Config = Config\n"
+    )
+    site.install("hasty", code, "[gleitzeit.providers]\nhasty = gleitzeit_plugin_hasty:Hasty\n")
+    result = run("plugin", "manifest", "hasty")
+    assert result.code == 0
+    warned = [line for line in result.err.splitlines() if line.startswith("warning: ")]
+    assert ["'retry'" in warned[0], "'timeouts'" in warned[1], len(warned)] == [True, True, 2]
+    assert "retry" in result.json()["config_schema"]["properties"]
+
+
 def test_distribution_with_several_plugins_asks_for_one(site: Any, run: Run) -> None:
     lines = "[gleitzeit.providers]\na = gleitzeit_plugin_two:A\nb = gleitzeit_plugin_two:A\n"
     site.install("two", "class A:\n    'An A.'\n", lines)

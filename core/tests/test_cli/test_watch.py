@@ -28,13 +28,14 @@ def application() -> dict[str, Any]:
     statistics = Statistics(now=lambda: 1_800_000_000.0)
     stats = statistics.target("desk", "echo", "desk")
     stats.in_flight += 2
+    stats.retries, stats.refused = 4, 6
     for _ in range(98):
         stats.attempt("ok", 0.1, Usage(input=10, output=5))
     for _ in range(2):
         stats.attempt("reset", 20.0)
     stats.first_event.record(0.02)
     statistics.call("desk/echo", "chat").call("ok", 0.1)
-    gauges = {("desk", "echo"): Gauge("open", queued=3), ("desk", ""): Gauge(cooling=7.0)}
+    gauges = {("desk", "echo"): Gauge("open", queued=3, cooling=7.0), ("desk", ""): Gauge(cooling=2.0)}
     healths = [
         InstanceHealth(name, kind="provider", plugin=name, state=State.ACTIVE, health=health)
         for name, health in {
@@ -200,9 +201,9 @@ async def test_running_application_tells_what_its_calls_come_to(start: Start, se
     titles, desk, idle = out.decode().splitlines()
     assert [each.strip() for each in titles.split("  ") if each] == [
         "INSTANCE", "STATE", "HEALTH", "LATENCY", "BREAKER", "COOLING", "QUEUED", "IN FLIGHT", "CALLS",
-        "FAILED", "P50", "P95", "FIRST EVENT", "TOKENS", "DETAIL",
+        "FAILED", "RETRIES", "REFUSED", "P50", "P95", "FIRST EVENT", "TOKENS", "DETAIL",
     ]  # fmt: skip
-    words = ["desk", "active", "ok", "12", "ms", "open", "7", "s", "3", "2", "100", "2"]
+    words = ["desk", "active", "ok", "12", "ms", "open", "7", "s", "3", "2", "100", "2", "4", "6"]
     assert desk.split()[: len(words)] == words
     assert desk.split()[-1] == "1470"
     assert idle.split() == ["idle", "active", "ok", "calm"]
@@ -239,12 +240,12 @@ def test_times_and_shares_are_those_of_the_statistics() -> None:
     for seconds in (0.0101, 0.0101, 12.0):
         stats.attempt("ok", seconds)
     [row] = rows(found["instances"][:1], statistics.snapshot())
-    assert row[10].endswith(" ms")
-    assert 10 <= int(row[10].removesuffix(" ms")) <= 12
-    assert row[11].endswith(" s")
-    assert 10.2 <= float(row[11].removesuffix(" s")) <= 12.2  # the bucket of 12.0
-    assert row[12] == ""  # no stream began
-    assert row[13] == ""  # nothing was reported, which is not zero
+    assert row[12].endswith(" ms")
+    assert 10 <= int(row[12].removesuffix(" ms")) <= 12
+    assert row[13].endswith(" s")
+    assert 10.2 <= float(row[13].removesuffix(" s")) <= 12.2  # the bucket of 12.0
+    assert row[14] == ""  # no stream began
+    assert row[15] == ""  # nothing was reported, which is not zero
 
 
 def test_socket_is_completed_as_a_file() -> None:

@@ -154,10 +154,11 @@ class Recovery:
             deadline = self._request.deadline
             if (deadline is not None and max(at, now) >= deadline) or self._delay(leg, error) is None:
                 continue
-            if not _refused(error) and not leg.gate.budget.withdraw():
-                continue
-            self._retries += 1
-            leg.gate.stats.retries += 1
+            if not _refused(error):  # else nobody has been asked, and only the deadline bounds the waiting
+                if not leg.gate.budget.withdraw():
+                    continue
+                self._retries += 1
+                leg.gate.stats.retries += 1
             if at > now:
                 try:
                     await asyncio.sleep(at - now)

@@ -90,13 +90,13 @@ def _spread(names: tuple[str, ...]) -> list[str]:
 class RetryBudget:
     """Keeps the retries of one target a small share of its calls, so that they add no storm to a failure.
 
-    Each call's first attempt deposits 0.2, three a second flow in, a retry takes 1; at most 30 are
+    Each call's first attempt deposits 0.15, three a second flow in, a retry takes 1; at most 30 are
     kept, and it starts with as many. Single-loop, not thread-safe.
     """
 
     __slots__ = ("_at", "_clock", "_left")
 
-    SHARE: Final = 0.2
+    SHARE: Final = 0.15
     PER_SECOND: Final = 3.0
     MOST: Final = 30.0
 

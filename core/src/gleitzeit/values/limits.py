@@ -7,7 +7,7 @@ from attrs import field, frozen
 __all__ = ["Limit", "RateLimits"]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # half the time to make one, as every answer brings several
 class Limit:
     """One limit; None means that the upstream did not say, never zero.
 
@@ -20,7 +20,7 @@ class Limit:
     reset: float | None = field(default=None, kw_only=False)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class RateLimits:
     """The limits that came with one answer; None for those that were not mentioned."""
 
