@@ -51,6 +51,11 @@ def test_a_stream_is_a_for_loop(host):
     assert stream.reply.text == "good"
 
 
+def test_the_snapshot_counts_what_went_through(host):
+    host.call(Chat("hi").to("good/m"))
+    assert dict(host.snapshot().total("good").attempts) == {"ok": 1}
+
+
 def test_leaving_a_stream_early_closes_it(host):
     with host.stream(Chat("hi").to("good/m")) as stream:
         next(iter(stream))

@@ -6,10 +6,11 @@ import inspect
 import re
 from pathlib import Path
 
+import attrs
 import pytest
 
 import gleitzeit
-from gleitzeit import errors
+from gleitzeit import errors, kinds
 from gleitzeit.config import HostConfig, RouteConfig, codes
 from gleitzeit.config.profiles import NAMES
 from gleitzeit.config.servers import SERVER
@@ -20,6 +21,7 @@ from gleitzeit.kinds import KINDS
 from gleitzeit.values import State
 from gleitzeit.wire.client import CONNECT_TIMEOUT, MAX_CONNECTIONS
 from tests.docs.pages import ROOT
+from tests.docs.workshop import packages
 
 
 def table(page: str, *titles: str, room: str = "reference") -> list[dict[str, str]]:
@@ -168,6 +170,31 @@ def test_every_kind_of_plugin_is_told() -> None:
     assert {row["kind"]: row["entry-point group"] for row in rows} == {
         name: kind.group for name, kind in KINDS.items()
     }
+
+
+def test_every_contract_is_told_with_the_parameters_of_its_methods() -> None:
+    for row in table("hooks.md", "kind", "protocol", "methods"):
+        protocol = getattr(kinds, row["protocol"])
+        told = dict(re.findall(r"(\w+)\(([\w, ]*)\)", row["methods"]))
+        if protocol is kinds.Ending:
+            assert all(field.name in row["methods"] for field in attrs.fields(protocol))
+            continue
+        methods = {name: value for name, value in vars(protocol).items() if inspect.isfunction(value)}
+        for name, parameters in told.items():
+            assert list(inspect.signature(methods[name]).parameters)[1:] == parameters.split(", "), name
+        assert told.keys() == {name for name in methods if not name.startswith("_")}
+
+
+def test_every_package_stands_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, folder in packages().items():
+        assert f"| [`{name}`]({folder.relative_to(ROOT)}) |" in text
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")}
+    assert pages <= set(re.findall(r"\]\(([^)#\s]+)", text))
 
 
 @pytest.mark.parametrize(

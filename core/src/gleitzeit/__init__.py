@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gleitzeit.errors import GleitzeitError
     from gleitzeit.host import Host
     from gleitzeit.kinds import Context
-    from gleitzeit.plugin import Plugin, Provider, hookimpl
+    from gleitzeit.plugin import Plugin, Provider, Strategy, hookimpl
     from gleitzeit.values import (
         Chat,
         Classification,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Model,
         Reply,
         Request,
+        Retry,
         Stream,
         Target,
         TextDelta,
@@ -60,6 +61,7 @@ _WHERE = {
     "Context": "kinds",
     "Plugin": "plugin",
     "Provider": "plugin",
+    "Strategy": "plugin",
     "hookimpl": "plugin",
     **dict.fromkeys(
         (
@@ -74,6 +76,7 @@ _WHERE = {
             "Model",
             "Reply",
             "Request",
+            "Retry",
             "Stream",
             "Target",
             "TextDelta",
@@ -106,6 +109,8 @@ __all__ = [
     "Provider",
     "Reply",
     "Request",
+    "Retry",
+    "Strategy",
     "Stream",
     "Target",
     "TextDelta",

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import threading
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -14,7 +14,7 @@ from gleitzeit.catalogue import Offer, Thing
 from gleitzeit.conversation import Approve, Ending
 from gleitzeit.errors import UsageError
 from gleitzeit.host import Host, InstanceHealth
-from gleitzeit.values import Event, Reply, Request, Stream
+from gleitzeit.values import Event, Reply, Request, Snapshot, Stream
 
 __all__ = ["BlockingHost", "BlockingStream"]
 
@@ -137,6 +137,10 @@ class BlockingHost:
         """How every instance fares."""
         return self.run(self._host.health(deep))
 
+    def snapshot(self) -> Snapshot:
+        """What has been counted since the host was made."""
+        return self.run(_made(self._host.snapshot))
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of a coroutine in the host's loop, for what has no method of its own here."""
         loop = self._loop
@@ -196,7 +200,7 @@ class _Call(Generic[T]):
             self._result.set_result(task.result())
 
 
-async def _made(make: Any) -> Any:
+async def _made(make: Callable[[], T]) -> T:
     return make()
 
 

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import pytest
 from gleitzeit_plugin_openai import OpenAI, OpenAIConfig
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from gleitzeit.hookspecs import check_hooks
 from gleitzeit.testing import FakeContext
 from gleitzeit.testing.openai_server import OpenAIServer
 from gleitzeit.values import Chat, Reply
+from gleitzeit.wire.client import make_client
 
 KEY = "sk-canary-0123456789abcdef"
 
@@ -107,6 +109,25 @@ async def test_an_instance_that_checks_no_certificates_has_a_client_of_its_own(
 def _context(client: Any) -> ssl.SSLContext:
     found: ssl.SSLContext = client._transport._pool._ssl_context
     return found
+
+
+async def test_without_a_word_of_its_own_an_instance_connects_as_the_host_says() -> None:
+    async with make_client({"connect_timeout": 0.25}) as client, FakeContext("acme", http=client) as context:
+        asked: list[httpx2.Request] = []
+
+        async def note(request: httpx2.Request) -> None:
+            asked.append(request)
+
+        client.event_hooks = {"request": [note]}
+        for config, timeout in (({}, (0.25, None)), ({"read_timeout": 3.0}, (0.25, 3.0))):
+            provider = OpenAI(OpenAI.Config(base_url="http://127.0.0.1:9/v1", **config), context)
+            with pytest.raises(CannotConnectError):
+                await provider.call(Chat("x").to("m"))
+            sent = asked.pop().extensions["timeout"]
+            assert (sent["connect"], sent["read"]) == timeout
+        careless = OpenAI(OpenAI.Config(base_url="http://127.0.0.1:9/v1", verify_ssl=False), context)
+        async with careless.lifespan():
+            assert careless._client().timeout.connect == 0.25
 
 
 async def test_the_connect_timeout_is_the_instances_own(make: Callable[..., OpenAI]) -> None:

@@ -195,10 +195,18 @@ async def test_a_read_timeout_ends_a_stall(make: Make, server: OpenAIServer, str
 
 async def test_a_stall_ends_with_the_callers_deadline(provider: OpenAI, server: OpenAIServer) -> None:
     server.answers.append(Answer("a b c", fault="stall", after=2))
+
+    async def read() -> None:
+        async with asyncio.timeout(None) as deadline:
+            answer = await provider.call(Chat("x").to("scripted-echo", stream=True))
+            assert isinstance(answer, Stream)
+            async for event in answer:
+                if isinstance(event, TextDelta):  # nothing follows it
+                    deadline.reschedule(asyncio.get_running_loop().time())
+
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await ask(provider, stream=True)
-    await asyncio.wait_for((await server.request()).closed.wait(), 1)
+        await read()
+    await asyncio.wait_for(server.requests[0].closed.wait(), 10)
 
 
 @pytest.mark.feature("S001-06")

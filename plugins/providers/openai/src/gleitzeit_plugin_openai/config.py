@@ -27,7 +27,9 @@ class OpenAIConfig(BaseModel):
     project: Annotated[str | None, Field(description="Sent as OpenAI-Project.")] = None
     headers: Annotated[dict[str, SecretStr], Field(description="Further headers.")] = {}
     verify_ssl: Annotated[bool, Field(description="Check the server's certificate.")] = True
-    connect_timeout: Annotated[float, Field(gt=0, description="Seconds to connect.")] = 5.0
+    connect_timeout: Annotated[
+        float | None, Field(gt=0, description="Seconds to connect; unset: what [host.http] says.")
+    ] = None
     read_timeout: Annotated[
         float | None,
         Field(gt=0, description="Seconds without a byte; unset, the deadline of the call decides."),

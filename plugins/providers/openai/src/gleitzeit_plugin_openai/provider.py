@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import httpx2
@@ -78,15 +79,7 @@ class OpenAI(Provider):
         self._urls: dict[str, httpx2.URL] = {}
         self._succeeded: float | None = None
         self._failed: GleitzeitError | None = None
-        self._exchange = Exchange(
-            context.name,
-            self._client,
-            timeout=httpx2.Timeout(None, connect=config.connect_timeout, read=config.read_timeout),
-            hints={AuthenticationError: self._key_hint()},
-        )
-        secrets = [text.get_secret_value() for text in config.headers.values()]
         self._key = config.api_key.get_secret_value() if config.api_key is not None else ""
-        self._exchange.secrets = tuple(text for text in (self._key, *secrets) if len(text) >= 4)
 
     def __repr__(self) -> str:
         return f"<OpenAI {self.context.name!r} at {self._settings.base_url}>"
@@ -220,12 +213,27 @@ class OpenAI(Provider):
             filters.append(TextCalls(self._settings.tool_calls))
         return tuple(filters)
 
+    @cached_property
+    def _exchange(self) -> Exchange:
+        """Made at the first call, as the host's client is."""
+        settings = self._settings
+        timeout = None
+        if settings.connect_timeout is not None or settings.read_timeout is not None:
+            connect = settings.connect_timeout or self.context.http.timeout.connect
+            timeout = httpx2.Timeout(None, connect=connect, read=settings.read_timeout)
+        hints: dict[type[GleitzeitError], str] = {AuthenticationError: self._key_hint()}
+        exchange = Exchange(self.context.name, self._client, timeout=timeout, hints=hints)
+        secrets = [text.get_secret_value() for text in settings.headers.values()]
+        exchange.secrets = tuple(text for text in (self._key, *secrets) if len(text) >= 4)
+        return exchange
+
     def _client(self) -> httpx2.AsyncClient:
         """The host's client; one of our own only where certificates must not be checked."""
         if self._settings.verify_ssl:
             return self.context.http
         if self._own is None:
-            self._own = make_client({"verify_ssl": False})
+            connect = self.context.http.timeout.connect
+            self._own = make_client({"verify_ssl": False, "connect_timeout": connect})
         return self._own
 
     def _url(self, path: str) -> httpx2.URL:
