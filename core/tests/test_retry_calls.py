@@ -228,7 +228,7 @@ async def test_a_policy_that_raises_is_as_one_that_says_nothing(waits, caplog):
     assert "'policy' raised RuntimeError" in caplog.text
 
 
-async def test_an_open_breaker_hides_not_what_has_opened_it():
+async def test_an_open_breaker_hides_not_what_has_opened_it(caplog):
     config = {"host": {"retry": {"max_retries": 9, "base_delay": 0.001}}}
     bad = failing(ServerFaultError("down", sent=True))
     async with host(config, bad=bad) as h:
@@ -237,6 +237,7 @@ async def test_an_open_breaker_hides_not_what_has_opened_it():
         with pytest.raises(BreakerOpenError) as caught:
             await h.call(Chat("hi").to("bad/m"))
     assert bad.asked == 5
+    assert "bad/m: the circuit breaker is open, it was closed" in caplog.text
     assert 0 < caught.value.retry_after <= 30
 
 
@@ -289,10 +290,9 @@ async def test_a_stream_given_instead_of_a_reply_counts_once():
 
 
 async def test_a_stream_that_is_left_is_neither_good_nor_bad():
-    async with host() as h:
-        async with h.stream(Chat("hi").to("good/m")) as stream:
-            async for _ in stream:
-                break
+    async with host() as h, h.stream(Chat("hi").to("good/m")) as stream:
+        async for _ in stream:
+            break
     (target,) = h.snapshot().targets
     assert dict(target.attempts) == {"cancelled": 1}
     assert isinstance(stream, Stream)

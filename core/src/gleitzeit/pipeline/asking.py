@@ -43,7 +43,10 @@ def asking(target: Target, instance: Instance, timeouts: TimeoutsConfig, clock: 
 
     async def once(request: Request) -> Reply | Stream:
         if instance.object is not built:  # while the call waited for a vote, a middleware, another target
-            raise PluginError(f"{name!r} was stopped before the call reached it", provider=name, sent=False)
+            what = f"{name!r} was stopped before the call reached it"
+            stopped = PluginError(what, provider=name, sent=False)
+            stopped.counts = False  # it says nothing of the target that comes after it
+            raise stopped
         begun = time.monotonic() if request.stream else 0.0
         lease = Lease(clock)
         instance.leases.add(lease)

@@ -86,7 +86,9 @@ class Gates:
         )
 
     def _forget(self) -> None:
-        """Drop the gates that nothing would be lost with."""
-        for key, gate in list(self._gates.items()):
-            if gate.idle:
-                del self._gates[key]
+        """Drop the gates that nothing would be lost with; if there are hardly any, all that nobody is in."""
+        free = [key for key, gate in self._gates.items() if gate.idle]
+        if len(free) < MAX_GATES // 10:
+            free = [key for key, gate in self._gates.items() if not gate.stats.in_flight]
+        for key in free:
+            del self._gates[key]

@@ -281,7 +281,9 @@ def _named(hooks: tuple[Hook, ...]) -> tuple[tuple[str, Callable[..., Any]], ...
 
 
 def _word(error: BaseException) -> str:
-    return error.code if isinstance(error, GleitzeitError) else "cancelled"
+    if isinstance(error, GleitzeitError):
+        return error.code
+    return PluginError.code if isinstance(error, Exception) else "cancelled"
 
 
 def _counter(stats: CallStats, begun: float) -> Callable[[StreamEnd], None]:

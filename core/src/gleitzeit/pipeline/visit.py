@@ -99,7 +99,7 @@ class Visit(Pass):
                 told += 1
         except Exception as fault:
             failure = PluginError(
-                f"{type(balancer).__name__}.begun raised {type(fault).__name__}: {fault}",
+                f"{type(self._leg.watchers[told][0]).__name__}.begun raised {type(fault).__name__}: {fault}",
                 hint="this is a fault of the plugin of the route's strategy",
                 sent=False,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -28,6 +29,7 @@ from gleitzeit.values import RateLimits, Request
 
 __all__ = ["Gate", "Pass", "Shared"]
 
+logger = logging.getLogger(__name__)
 #: Seconds that a target is left alone where the vendor says that its quota is used up, and not for how long.
 QUOTA_PAUSE: Final = 60.0
 #: Seconds that a target is the last choice after it refused a key or did not know its model.
@@ -106,7 +108,7 @@ class Gate:
         self.config = config
         self.shared = shared
         self.stats = stats
-        self.breaker = Breaker(config.circuit_breaker, clock=clock)
+        self.breaker = Breaker(config.circuit_breaker, on_change=self._changed, clock=clock)
         self.bulkhead = _bulkhead(config)
         self.limiter = Limiter(config.rate_limit, clock=clock)
         self.policy = RetryPolicy(config.retry)
@@ -219,6 +221,10 @@ class Gate:
     def shun(self, seconds: float = BAD_PAUSE) -> None:
         """Make the target the last choice for so many seconds; 0: no longer."""
         self._shunned = self._clock() + seconds if seconds else 0.0
+
+    def _changed(self, old: str, new: str) -> None:
+        level = logging.WARNING if new == "open" else logging.INFO
+        logger.log(level, "%s: the circuit breaker is %s, it was %s", self.name, new, old)
 
     def _learn_from(self, error: GleitzeitError) -> None:
         if error.limits is not None:
