@@ -111,3 +111,16 @@ async def probed(provider):
     for _ in range(2):
         provider.probed.clear()
         await provider.probed.wait()
+
+
+@pytest.mark.parametrize("limits", [{}, {"targets": {"*": {"rate_limit": {"requests_per_minute": 1e9}}}}])
+async def test_names_that_callers_invent_keep_no_gates(limits, monkeypatch):
+    class Any(Good):
+        complete = False
+
+    monkeypatch.setattr("gleitzeit.pipeline.gates.MAX_GATES", 20)
+    async with host({"providers": {"any": limits}}, any=Any) as h:
+        for number in range(100):
+            await h.call(Chat("hi").to(f"any/{number}"))
+        assert len(h._pipeline._gates._gates) <= 21
+        assert h.snapshot().total().count == 100

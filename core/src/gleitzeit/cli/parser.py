@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 from gleitzeit.errors import UsageError
 from gleitzeit.near import did_you_mean
@@ -26,8 +26,34 @@ OPERATIONS: Final = (
 )
 
 
+Fill: TypeAlias = Callable[["_Parser"], object]
+
+
 class _Parser(argparse.ArgumentParser):
-    """Raises instead of leaving the interpreter."""
+    """Raises instead of leaving the interpreter.
+
+    Its options are added when somebody looks: adding all of all commands took a fifth of a listing.
+    """
+
+    def __init__(self, *, fill: Fill | None = None, **settings: Any) -> None:
+        super().__init__(**settings, add_help=False, allow_abbrev=False)
+        self._fill = fill
+
+    def fill(self) -> None:
+        """Add the options, if that has not been done yet."""
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            self.add_argument("-h", "--help", action="help", help="show this help message and exit")
+            _common(self)
+            fill(self)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.fill()
+        return super().parse_known_args(args, namespace)
+
+    def format_help(self) -> str:
+        self.fill()
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message[:1].lower() + message[1:], hint=f"see `{self.prog} --help`")
@@ -44,36 +70,38 @@ class _Parser(argparse.ArgumentParser):
 
 def build() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = _Parser(
+    return _Parser(
         prog="gleitzeit",
         description="One interface to every language model and tool; everything else is a plugin.",
         epilog="Exit codes and everything else: docs/reference/cli.md",
-        allow_abbrev=False,
+        fill=_commands,
     )
+
+
+def _commands(parser: _Parser) -> None:
     parser.add_argument("--version", action="store_true", help="print the version and leave")
-    _common(parser, root=True)
-    add = parser.add_subparsers(
-        title="commands", dest="command", metavar="COMMAND", parser_class=_Parser
-    ).add_parser
-    _listings(add)
-    _chat(_leaf(add, "chat", "talk to a model, with tools if wanted", "chat:run"))
-    _call(_leaf(add, "call", "send any operation, written in JSON", "call:run"))
-    _tool(_leaf(add, "tool", "run a tool", "tool:run"))
-    health = _leaf(add, "health", "how every instance fares", "health:run")
-    health.add_argument("--deep", action="store_true", help="start what is not running yet, and ask more")
-    _watch(health)
-    config = _group(add, "config", "the configuration")
-    _leaf(config, "show", "every value and where it comes from, secrets masked", "settings:show")
-    _leaf(
-        config, "schema", "the JSON Schema of gleitzeit.toml, installed plugins included", "settings:schema"
-    )
-    plugin = _group(add, "plugin", "for authors of plugins")
-    _manifest(_leaf(plugin, "manifest", "the data file that says what a plugin is", "manifest:run"))
-    completion = _leaf(
-        add, "completion", "a script that completes commands, options and models", "completion:run"
-    )
-    completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=f"one of {', '.join(SHELLS)}")
-    return parser
+    add = _subcommands(parser, "command")
+    _leaf(add, "plugins", "what is installed and configured", "listings:plugins", _plugins)
+    _leaf(add, "models", "the models that are known without asking", "listings:models", _models)
+    _leaf(add, "tools", "the tools of the configured servers", "listings:tools", _tools)
+    _leaf(add, "chat", "talk to a model, with tools if wanted", "chat:run", _chat)
+    _leaf(add, "call", "send any operation, written in JSON", "call:run", _call)
+    _leaf(add, "tool", "run a tool", "tool:run", _tool)
+    _leaf(add, "health", "how every instance fares", "health:run", _health)
+    _group(add, "config", "the configuration", _config)
+    _group(add, "plugin", "for authors of plugins", _plugin)
+    summary = "a script that completes commands, options and models"
+    _leaf(add, "completion", summary, "completion:run", _completion)
+
+
+def _config(add: Any) -> None:
+    _leaf(add, "show", "every value and where it comes from, secrets masked", "settings:show", _nothing)
+    summary = "the JSON Schema of gleitzeit.toml, installed plugins included"
+    _leaf(add, "schema", summary, "settings:schema", _nothing)
+
+
+def _plugin(add: Any) -> None:
+    _leaf(add, "manifest", "the data file that says what a plugin is", "manifest:run", _manifest)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -102,6 +130,8 @@ def commands(
     parser: argparse.ArgumentParser, path: tuple[str, ...] = ()
 ) -> list[tuple[tuple[str, ...], argparse.ArgumentParser]]:
     """Every parser under `parser`, itself first, with the words that lead to it."""
+    if isinstance(parser, _Parser):
+        parser.fill()
     found = [(path, parser)]
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -110,29 +140,33 @@ def commands(
     return found
 
 
-def _leaf(add: Any, name: str, summary: str, run: str) -> argparse.ArgumentParser:
+def _leaf(add: Any, name: str, summary: str, run: str, fill: Fill) -> None:
     """A command that does something: `run` is `module:function` in `gleitzeit.cli`, imported when used."""
-    parser: argparse.ArgumentParser = add(
-        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
-    )
-    _common(parser, root=False)
-    parser.set_defaults(run=run)
-    return parser
+    description = f"{summary[0].upper()}{summary[1:]}."
+    add(name, help=summary, description=description, fill=fill).set_defaults(run=run)
 
 
-def _group(add: Any, name: str, summary: str) -> Any:
-    parser: argparse.ArgumentParser = add(
-        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
-    )
-    _common(parser, root=False)
-    parser.set_defaults(group=name)
+def _group(add: Any, name: str, summary: str, fill: Callable[[Any], None]) -> None:
+    def commands(parser: _Parser) -> None:
+        fill(_subcommands(parser, "subcommand"))
+
+    description = f"{summary[0].upper()}{summary[1:]}."
+    add(name, help=summary, description=description, fill=commands).set_defaults(group=name)
+
+
+def _subcommands(parser: _Parser, dest: str) -> Any:
     return parser.add_subparsers(
-        title="commands", dest="subcommand", metavar="COMMAND", parser_class=_Parser
+        title="commands", dest=dest, metavar="COMMAND", parser_class=_Parser
     ).add_parser
 
 
-def _common(parser: argparse.ArgumentParser, *, root: bool) -> None:
+def _nothing(parser: _Parser) -> None:
+    """A command without options of its own."""
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
     """The options that stand before or after the command; a default of the latter would undo the former."""
+    root = " " not in parser.prog
 
     def default(value: object) -> object:
         return value if root else argparse.SUPPRESS
@@ -173,21 +207,26 @@ def _common(parser: argparse.ArgumentParser, *, root: bool) -> None:
     )
 
 
-def _listings(add: Any) -> None:
-    plugins = _leaf(add, "plugins", "what is installed and configured", "listings:plugins")
-    plugins.add_argument("--live", action="store_true", help="start everything and show what became of it")
-    models = _leaf(add, "models", "the models that are known without asking", "listings:models")
-    models.add_argument("--live", action="store_true", help="ask every provider")
-    models.add_argument(
-        "--capability", metavar="WORD", help="only models with this capability, such as vision"
-    )
-    models.add_argument("--names", action="store_true", help="print only names, one a line")
-    tools = _leaf(add, "tools", "the tools of the configured servers", "listings:tools")
-    tools.add_argument(
-        "pattern", nargs="?", metavar="PATTERN", help="only tools of this name or pattern, such as 'git/*'"
-    )
-    tools.add_argument("--live", action="store_true", help="ask every provider")
-    tools.add_argument("--names", action="store_true", help="print only names, one a line")
+def _plugins(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--live", action="store_true", help="start everything and show what became of it")
+
+
+def _models(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--live", action="store_true", help="ask every provider")
+    add("--capability", metavar="WORD", help="only models with this capability, such as vision")
+    add("--names", action="store_true", help="print only names, one a line")
+
+
+def _tools(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("pattern", nargs="?", metavar="PATTERN", help="only tools of this name or pattern, such as 'git/*'")
+    add("--live", action="store_true", help="ask every provider")
+    add("--names", action="store_true", help="print only names, one a line")
+
+
+def _completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=f"one of {', '.join(SHELLS)}")
 
 
 def _chat(parser: argparse.ArgumentParser) -> None:
@@ -285,8 +324,9 @@ def _request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="the time for all of it")
 
 
-def _watch(parser: argparse.ArgumentParser) -> None:
+def _health(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
+    add("--deep", action="store_true", help="start what is not running yet, and ask more")
     add("--watch", action="store_true", help="ask again and again, with what the calls come to, until Ctrl-C")
     add("--interval", metavar="SECONDS", type=_pause, help="the time between two rounds (default: 2)")
     add("--count", metavar="N", type=_rounds, help="end after so many rounds")

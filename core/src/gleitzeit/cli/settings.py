@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +85,8 @@ def schema(options: Namespace, output: Output) -> int:
 
 def _path(key: str) -> list[str]:
     """The words of a dotted key, as TOML reads it."""
+    import tomllib  # a listing without a file needs none of it
+
     try:
         table: Any = tomllib.loads(f"{key} = 0")
     except tomllib.TOMLDecodeError:
@@ -100,6 +101,8 @@ def _path(key: str) -> list[str]:
 def _value(text: str) -> Any:
     """What TOML writes with brackets or quotes; other texts are typed by the key's schema later."""
     if text.strip()[:1] in ("[", "{", '"', "'"):
+        import tomllib
+
         try:
             found = tomllib.loads(f"value = {text}")
         except tomllib.TOMLDecodeError:
