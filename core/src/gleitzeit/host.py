@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     import httpx2
 
 __all__ = ["Host", "InstanceHealth"]
+
+# A library says nothing by itself: where an application sets up no logging, warnings would go to stderr.
+logging.getLogger("gleitzeit").addHandler(logging.NullHandler())
 
 
 class Host:

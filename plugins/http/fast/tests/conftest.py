@@ -13,6 +13,7 @@ import httpx2
 import pytest
 import trustme
 from gleitzeit_plugin_http_fast import Fast, FastConfig
+from gleitzeit_plugin_http_fast.tcp import abort
 
 from gleitzeit.config import HttpConfig
 from gleitzeit.wire.client import make_client
@@ -114,7 +115,7 @@ class Serving:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             for wire in self.wires:
-                wire.writer.transport.abort()
+                abort(wire.writer.transport)
             await server.wait_closed()
 
 

@@ -12,6 +12,7 @@ import httpx2
 
 from gleitzeit_plugin_http_fast.body import Answer, wait
 from gleitzeit_plugin_http_fast.head import Head
+from gleitzeit_plugin_http_fast.tcp import abort
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,9 +189,7 @@ class Connection(asyncio.Protocol):
     def abort(self, error: Exception) -> None:
         """Close at once; an answer that is not over ends in `error`. Idempotent."""
         self._closing = True
-        transport = self._transport
-        if transport is not None:
-            transport.abort()
+        abort(self._transport)
         self._finish(error)
 
     def pause_reading(self) -> None:
@@ -227,8 +226,7 @@ class Connection(asyncio.Protocol):
             self._pool.give(self)
         else:
             self._closing = True
-            if self._transport is not None:
-                self._transport.abort()
+            abort(self._transport)
             self._pool.free()
 
     def _flush(self, answer: Answer) -> None:

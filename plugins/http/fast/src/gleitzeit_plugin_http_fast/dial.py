@@ -11,7 +11,7 @@ from gleitzeit_plugin_http_fast.connection import Connection
 from gleitzeit_plugin_http_fast.head import build_head
 from gleitzeit_plugin_http_fast.pool import Pool
 from gleitzeit_plugin_http_fast.routes import Proxy, Route
-from gleitzeit_plugin_http_fast.tcp import connect
+from gleitzeit_plugin_http_fast.tcp import abort, connect
 
 __all__ = ["dial"]
 
@@ -51,8 +51,7 @@ async def dial(pool: Pool, route: Route, context: ssl.SSLContext, seconds: float
         raise httpx2.ConnectError(str(error) or type(error).__name__) from error
     finally:
         if not ready:
-            if raw is not None:
-                raw.abort()
+            abort(raw)
             # After a broken handshake the loop does not tell the connection that it is lost.
             pool.lost(connection)
     return connection
@@ -63,12 +62,12 @@ async def _secure(connection: Connection, context: ssl.SSLContext, name: str) ->
     try:
         secured = await connection.loop.start_tls(transport, connection, context, server_hostname=name)
     except BaseException:
-        transport.abort()
+        abort(transport)
         raise
     # Where the peer goes in the handshake, loops differ: no transport, or one that is secured by nothing.
     done = None if secured is None else secured.get_extra_info("ssl_object")
     if secured is None or done is None or done.version() is None or transport.is_closing():
-        transport.abort()
+        abort(transport)
         raise httpx2.ConnectError("the connection was closed in the TLS handshake")
     connection.upgraded(secured)
 

@@ -10,7 +10,7 @@ import socket
 from itertools import chain, zip_longest
 from typing import Any, Final, TypeAlias
 
-__all__ = ["connect"]
+__all__ = ["abort", "connect"]
 
 #: Seconds after which the next address is tried beside one that does not answer (RFC 8305).
 _STAGGER: Final = 0.25
@@ -83,3 +83,12 @@ def _in_turns(addresses: list[Address]) -> list[Address]:
     for address in addresses:
         families.setdefault(address[0], []).append(address)
     return [address for address in chain(*zip_longest(*families.values())) if address is not None]
+
+
+def abort(transport: asyncio.WriteTransport | None) -> None:
+    """Close at once, in whatever state it is."""
+    if transport is not None:
+        try:
+            transport.abort()
+        except AttributeError:
+            pass  # early releases of 3.11 take a TLS transport that is lost for one that stands
