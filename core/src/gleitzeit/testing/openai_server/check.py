@@ -41,6 +41,7 @@ _FIELDS: Final[Mapping[str, Mapping[str, Any]]] = {
         "safety_identifier": str,
         "prompt_cache_key": str,
         "modalities": list,
+        "audio": dict,
         "prediction": dict,
         "web_search_options": dict,
     },
@@ -105,7 +106,7 @@ def _messages(messages: list[Any]) -> str | None:
         if wrong is not None:
             return wrong
         calls = message.get("tool_calls")
-        if content is None and (role != "assistant" or not calls):
+        if content is None and (role != "assistant" or not (calls or message.get("audio"))):
             return f"Missing required parameter: '{at}.content'."
         if calls is not None:
             if role != "assistant" or not isinstance(calls, list) or not calls:

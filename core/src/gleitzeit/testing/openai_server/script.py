@@ -6,29 +6,25 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
 import attrs
 from attrs import field, frozen
 
-__all__ = ["BUILTIN", "Answer", "Fault", "Rule", "Script"]
+from gleitzeit.testing import faulty
 
-Fault: TypeAlias = Literal["reset", "close", "stall", "cut", "garbage"]
+__all__ = ["BUILTIN", "Answer", "Rule", "Script"]
+
 _MARKS: Final = re.compile(r"\{(user|result|tool|model)\}")
 
 
 @frozen(kw_only=True)
-class Answer:
+class Answer(faulty.Answer):
     """One answer. `text` and `thinking` may hold {user}, {result}, {tool} and {model}.
 
     `calls` are tool calls (`{"name": …, "arguments": …}`), or "auto": the first offered tool that
     the user's text names, else the first, with sample arguments of its schema. `usage` None leaves
-    usage out. `body` replaces the whole body, `frames` the data of the stream's events (a string
-    is sent as it is, anything else as JSON).
-
-    `fault` strikes after `after` events of a stream, or `at` bytes of the body; with neither,
-    before the head: "reset" breaks the connection, "close" closes it, "stall" goes silent, "cut" ends the
-    body as if it were whole, "garbage" sends what is not HTTP.
+    usage out. `body` replaces the whole body, `frames` the data of the stream's events.
     """
 
     text: str = field(default="", kw_only=False)
@@ -37,21 +33,8 @@ class Answer:
     finish_reason: str | None = None
     usage: Mapping[str, Any] | Literal["count"] | None = "count"
     model: str | None = None
-    status: int = 200
-    headers: Mapping[str, str] = field(factory=dict)
-    body: Any = None
-    frames: tuple[Any, ...] | None = None
     #: Does a stream end with `[DONE]`?
     done: bool = True
-    #: Seconds before each event of a stream, and before a whole answer.
-    delay: float = 0.0
-    fault: Fault | None = None
-    after: int | None = None
-    at: int | None = None
-    #: Bytes of one write; 0 writes each event whole.
-    chunk: int = 0
-    newline: str = "\n"
-    gzip: bool = False
 
     @classmethod
     def error(
