@@ -1,0 +1,112 @@
+"""Embeddings, by any of the three methods that the vendor has for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from gleitzeit.errors import GleitzeitError, InvalidRequestError, MalformedAnswerError
+from gleitzeit.values import Embedding, Usage
+from gleitzeit_plugin_gemini.address import full_name
+from gleitzeit_plugin_gemini.bodies import given_options
+from gleitzeit_plugin_gemini.config import EmbeddingApi, GeminiConfig
+
+__all__ = ["Vector", "embedding_bodies", "read_vectors"]
+
+Vector: TypeAlias = tuple[float, ...]
+
+
+def embedding_bodies(
+    embedding: Embedding, method: EmbeddingApi, model: str, config: GeminiConfig
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each request's number of inputs, and its body."""
+    options = given_options(embedding.options)
+    for name in ("content", "requests", "instances"):
+        if name in options:
+            raise InvalidRequestError(f"option {name!r} is set by the request itself")
+    if embedding.dimensions is not None:
+        options["outputDimensionality"] = embedding.dimensions
+    if any(not text for text in embedding.inputs):
+        raise InvalidRequestError("an empty text has no embedding")
+    step = 1 if method == "embedContent" else config.embedding_batch
+    for start in range(0, len(embedding.inputs), step):
+        texts = embedding.inputs[start : start + step]
+        if method == "predict":
+            yield len(texts), _predict(texts, options)
+        elif method == "embedContent":
+            more = {} if config.vertex else {"model": full_name(model, config)}
+            yield 1, {**more, **_one(texts[0], options)}
+        else:
+            name = full_name(model, config)
+            yield len(texts), {"requests": [{"model": name, **_one(text, options)} for text in texts]}
+
+
+def _one(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {"content": {"parts": [{"text": text}]}, **options}
+
+
+def _predict(texts: tuple[str, ...], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Vertex AI's older method, which spells its options in another way."""
+    own = {"taskType": "task_type", "title": "title"}
+    beside = {own[name]: value for name, value in options.items() if name in own}
+    parameters = {name: value for name, value in options.items() if name not in own}
+    body: dict[str, Any] = {"instances": [{"content": text, **beside} for text in texts]}
+    if parameters:
+        body["parameters"] = parameters
+    return body
+
+
+def read_vectors(
+    body: bytes, count: int, error: Callable[[object], GleitzeitError]
+) -> tuple[list[Vector], Usage | None]:
+    """The vectors of an answer in order, and the tokens that they cost where they are told.
+
+    Raises `MalformedAnswerError` where there are not `count` vectors.
+    """
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise MalformedAnswerError("the answer is not the JSON of embeddings", body=body, sent=True) from None
+    if not isinstance(answer, dict):
+        answer = {}
+    if answer.get("error") is not None:
+        raise error(body)
+    told = answer.get("usageMetadata")
+    tokens = _count(told, "promptTokenCount")
+    if isinstance(answer.get("predictions"), list):
+        held = [_inner(item, "embeddings") for item in answer["predictions"]]
+        counts = [_count(_inner(item, "statistics"), "token_count") for item in held]
+        known = [one for one in counts if one is not None]
+        tokens = sum(known) if known and len(known) == len(counts) else tokens
+    elif isinstance(answer.get("embeddings"), list):
+        held = answer["embeddings"]
+    else:
+        held = [answer["embedding"]] if "embedding" in answer else []
+    vectors = [_vector(_inner(item, "values")) for item in held]
+    if len(vectors) != count:
+        raise _wrong(f"{len(vectors)} embeddings came for {count} inputs")
+    usage = None if tokens is None else Usage(input=tokens, raw=told if isinstance(told, dict) else None)
+    return vectors, usage
+
+
+def _inner(item: Any, name: str) -> Any:
+    return item.get(name) if isinstance(item, Mapping) else None
+
+
+def _count(item: Any, name: str) -> int | None:
+    value = _inner(item, name)
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and value >= 0 else None
+
+
+def _vector(value: Any) -> Vector:
+    if not isinstance(value, list) or not all(type(number) in (float, int) for number in value):
+        raise _wrong("an embedding is no list of numbers")
+    return tuple(map(float, value))
+
+
+def _wrong(what: str) -> MalformedAnswerError:
+    return MalformedAnswerError(what, sent=True, retryable=False)
