@@ -105,6 +105,8 @@ PER_DAY = {
             ContentRefusedError,
         ),
         (400, openai("unsupported_value"), UnsupportedError),
+        (400, {"error": "registry.ollama.ai/library/x does not support tools"}, UnsupportedError),
+        (400, {"error": 'think value "low" is not supported for this model'}, UnsupportedError),
         (400, openai("tool_use_failed"), MalformedAnswerError),
         (400, openai("some_new_word"), InvalidRequestError),
         (500, openai(None, "server_error"), ServerFaultError),

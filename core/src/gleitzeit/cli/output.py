@@ -132,6 +132,26 @@ class Output:
             self._err.write((_styled(text, style) if style and self._color_err else text) + end)
             self._err.flush()
 
+    def again(self, text: str, style: str | None = None) -> None:
+        """A note that stands in place of the last such one; where standard error is no terminal, below it.
+
+        On a terminal the line stays open: end it with a note.
+        """
+        if self.quiet or self.json:
+            return
+        if not self.talks or os.environ.get("TERM") == "dumb":
+            self.say(text, style)
+            return
+        import shutil
+
+        from gleitzeit.cli.table import cut
+
+        text = cut(plain(text).replace("\n", " "), shutil.get_terminal_size().columns - 1)
+        with suppress(BrokenPipeError, ValueError):
+            shown = _styled(text, style) if style and self._color_err else text
+            self._err.write(f"\r{shown}\x1b[K")
+            self._err.flush()
+
     def failure(self, message: str, hint: str | None, data: Mapping[str, Any]) -> None:
         """An error, and the next step; as a JSON object on standard error with `json`."""
         if self.json:

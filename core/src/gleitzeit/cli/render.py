@@ -32,6 +32,8 @@ __all__ = ["Renderer", "arguments_of"]
 
 #: What a line about a tool may show of its arguments or result.
 SHOWN = 160
+#: Cells of a bar of progress.
+BAR = 20
 _EXPECTED = ("stop", "tool_calls", None)
 
 
@@ -45,6 +47,7 @@ class Renderer:
         self._tools = tools
         self._line_open = False
         self._thought_open = False
+        self._bar_open = False
         self._told: set[tuple[str, int]] = set()
 
     def event(self, event: ConversationEvent) -> None:
@@ -118,24 +121,27 @@ class Renderer:
 
     def end(self) -> None:
         """End the line that text has begun."""
-        self._end_thought()
+        self._end_notes()
         if self._line_open:
             self._line_open = False
             self._output.text("")
 
-    def _end_thought(self) -> None:
-        if self._thought_open:
-            self._thought_open = False
+    def _end_notes(self) -> None:
+        """End the line that thinking or a bar of progress has begun."""
+        if self._thought_open or self._bar_open:
+            self._thought_open = self._bar_open = False
             self._output.note("")
 
     def _text(self, text: str) -> None:
         if text:
-            self._end_thought()
+            self._end_notes()
             self._line_open = not text.endswith("\n")
             self._output.text(text, end="")
 
     def _think(self, text: str) -> None:
         if self._thinking and text:
+            if self._bar_open:
+                self._end_notes()
             self._output.note(text, "dim", end="")
             self._thought_open = not text.endswith("\n")
 
@@ -152,8 +158,18 @@ class Renderer:
             self._output.text(_media(part))
 
     def _progress(self, event: Progress) -> None:
-        of = f"/{event.total:g}" if event.total is not None else ""
-        self._note(f"{event.progress:g}{of} {event.message or ''}".rstrip(), "dim")
+        if not self._bar_open:
+            self.end()
+        self._bar_open = self._output.talks
+        self._output.again(f"{self._share(event)} {event.message or ''}".rstrip(), "dim")
+
+    def _share(self, event: Progress) -> str:
+        """How far it has come: a bar on a terminal, else numbers."""
+        if event.total is None or event.total <= 0 or not self._output.talks:
+            of = f"/{event.total:g}" if event.total is not None else ""
+            return f"{event.progress:g}{of}"
+        done = max(0, min(BAR, round(BAR * event.progress / event.total)))
+        return self._output.symbol("█", "#") * done + self._output.symbol("░", "-") * (BAR - done)
 
     def _started(self, event: ToolStarted) -> None:
         sign = self._output.symbol("→", "->")

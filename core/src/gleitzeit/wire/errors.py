@@ -52,12 +52,18 @@ _VOCABULARY: Final[Mapping[type[GleitzeitError], str]] = {
     TooLongError: """
         context_length_exceeded exceed_context_size_error string_above_max_length request_too_large
         tokens_limit_reached""",
-    ContentRefusedError: "content_filter content_policy_violation responsibleaipolicyviolation",
+    ContentRefusedError: """
+        content_filter content_policy_violation responsibleaipolicyviolation
+        image_content_policy_violation bio_policy""",
     UnknownModelError: "model_not_found deploymentnotfound",
     UnsupportedError: "unsupported_value unsupported_parameter",
     # The model wrote a call that its own server cannot read: asking again may well succeed.
     MalformedAnswerError: "tool_use_failed",
-    InvalidRequestError: "invalid_request_error invalid_argument not_found_error not_found",
+    InvalidRequestError: """
+        invalid_request_error invalid_argument not_found_error not_found invalid_prompt
+        invalid_image invalid_image_format invalid_base64_image invalid_image_url invalid_image_mode
+        image_too_large image_too_small image_parse_error image_file_too_large image_file_not_found
+        unsupported_image_media_type empty_image_file data_residency_mismatch""",
 }
 _WORDS: Final = {word: cls for cls, words in _VOCABULARY.items() for word in words.split()}
 #: Words that say less than the status beside them.
@@ -81,17 +87,28 @@ _TOO_LONG: Final = re.compile(
     r"""
     (?:maximum|max\w*|model'?s)\ context | context\ (?:length|window|size) | prompt\ is\ too\ long
   | too\ many\ tokens | input\ (?:is\ )?too\ long | reduce\ the\ length
+  | input\ token\ count\b.{0,80}(?:exceeds | only\ supports)
     """,
     re.I | re.X,
 )
 _UNKNOWN_MODEL: Final = re.compile(
     r"""
-    model\b.{0,120}\b(?:not\ found | not\ exist | does\ not\ exist | unknown)
+    models?\b.{0,120}\b(?:not\ found | not\ exist | does\ not\ exist | unknown)
   | (?:unknown|invalid|no\ such)\ model | not\ a\ valid\ model | \Amodel:[ ]
     """,
     re.I | re.X | re.S,
 )
-_PHRASES: Final = ((_TOO_LONG, TooLongError), (_UNKNOWN_MODEL, UnknownModelError))
+#: Ollama: "… does not support tools", 'think value "low" is not supported for this model'.
+_UNSUPPORTED: Final = re.compile(
+    r"\bdoes not support (?:tools|thinking|chat|generate|completion|insert|vision|embed|image)"
+    r"|think value .{0,40}is not supported",
+    re.I,
+)
+_PHRASES: Final = (
+    (_TOO_LONG, TooLongError),
+    (_UNKNOWN_MODEL, UnknownModelError),
+    (_UNSUPPORTED, UnsupportedError),
+)
 _HINTS: Final[Mapping[type[GleitzeitError], str]] = {
     QuotaExhaustedError: "raise the account's limit or add credit at the provider",
     TooLongError: "shorten the request, or use a model with a larger context",
