@@ -229,3 +229,31 @@ async def test_a_conversation_can_go_on_from_its_ending():
         again = Chat([*first.messages, Message.user("more")]).to("talker/m")
         second = await h.converse(again, tools=["tools/add"])
     assert len(second.messages) == len(first.messages) + 2
+
+
+class Pausing(Provider):
+    """Pauses once, then ends what it had begun."""
+
+    def provide_models(self):
+        yield Model("m", operations={Chat})
+
+    async def call(self, request):
+        if request.operation.messages[-1].role == "user":
+            return Reply("let me see ...", finish_reason="paused")
+        return Reply("here it is", finish_reason="stop")
+
+
+async def test_a_model_that_pauses_is_asked_to_go_on():
+    async with host(pausing=Pausing) as h:
+        ending = await h.converse(Chat("search").to("pausing/m"))
+        cut = await h.converse(Chat("search").to("pausing/m"), max_turns=1)
+    assert (ending.text, ending.turns, ending.stopped) == ("here it is", 2, "answered")
+    assert [message.role for message in ending.messages] == ["user", "assistant", "assistant"]
+    assert cut.stopped == "max_turns"
+
+
+async def test_the_strategy_of_a_request_is_for_its_model_alone():
+    config = {"routes": {"r": {"targets": ["talker/m"], "allow_strategies": ["ordered"]}}}
+    async with host([call("1", "tools/add", numbers=[1, 2])], config=config) as h:
+        ending = await h.converse(Chat("add").to("r", strategy="ordered"), tools=["tools/add"])
+    assert ending.text == "3"

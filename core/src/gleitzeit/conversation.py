@@ -102,7 +102,7 @@ class Conversation:
             async for event in conversation: ...
         conversation.ending
 
-    Tool calls of one turn run concurrently. A tool that fails, is denied or gets broken arguments
+    Tool calls of one turn run concurrently; a model that pauses is asked to go on. A tool that fails, is denied or gets broken arguments
     is told to the model as a failed result; a failing model and an exceeded deadline raise.
     """
 
@@ -183,15 +183,18 @@ class Conversation:
             chat = evolve(chat, messages=(*chat.messages, reply.message))
             yield TurnEnded(reply, turn=turn)
             calls = reply.tool_calls
-            if not calls or turn == self._max_turns:
+            goes_on = bool(calls) or reply.finish_reason == "paused"
+            if not goes_on or turn == self._max_turns:
                 self._ending = Ending(
                     reply,
                     messages=chat.messages,
                     usage=usage,
                     turns=turn,
-                    stopped="max_turns" if calls else "answered",
+                    stopped="max_turns" if goes_on else "answered",
                 )
                 return
+            if not calls:
+                continue  # a model that paused goes on from what it has said
             targets = {name: full for name, (full, _) in offered.items()}
             for call in calls:
                 yield ToolStarted(call, target=targets.get(call.name, call.name))
@@ -230,6 +233,7 @@ class Conversation:
                     target=target,
                     id=f"{self._request.id}.{call.id}",
                     stream=False,
+                    strategy=None,  # it was for the model's route
                     idempotency_key=None,
                 )
                 reply = await self._caller.call(request)
