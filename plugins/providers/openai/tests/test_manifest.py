@@ -1,14 +1,19 @@
-"""The shipped manifest says what the code says."""
+"""The shipped manifests say what the code says."""
 
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import Any
 
-from gleitzeit_plugin_openai import OpenAI
+import pytest
+from gleitzeit_plugin_openai import AzureOpenAI, OpenAI
 
 from gleitzeit.manifest import build, dumps
 
 
-def test_the_manifest_is_the_one_that_the_code_makes() -> None:
-    shipped = files("gleitzeit_plugin_openai").joinpath("gleitzeit.json").read_text("utf-8")
-    assert shipped == dumps(build(OpenAI, "openai", "provider"))
+@pytest.mark.parametrize(
+    "file, plugin, name", [("gleitzeit.json", OpenAI, "openai"), ("azure.json", AzureOpenAI, "azure-openai")]
+)
+def test_the_manifest_is_the_one_that_the_code_makes(file: str, plugin: Any, name: str) -> None:
+    shipped = files("gleitzeit_plugin_openai").joinpath(file).read_text("utf-8")
+    assert shipped == dumps(build(plugin, name, "provider"))

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gleitzeit_plugin_openai import OpenAIConfig
+from gleitzeit_plugin_openai import AzureConfig
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("key", sorted(OpenAIConfig.model_fields))
+@pytest.mark.parametrize("key", sorted(AzureConfig.model_fields))
 def test_every_key_is_explained(key: str) -> None:
     assert f"`{key}`" in README
 
 
 def test_every_choice_is_explained() -> None:
-    for name, schema in OpenAIConfig.model_json_schema()["properties"].items():
+    for name, schema in AzureConfig.model_json_schema()["properties"].items():
         for choice in schema.get("enum", ()):
             assert f'`"{choice}"`' in README, name

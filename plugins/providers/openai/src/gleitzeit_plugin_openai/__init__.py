@@ -1,6 +1,7 @@
-"""OpenAI, and servers that speak its API, as a provider of Gleitzeit."""
+"""OpenAI, Azure OpenAI, and servers that speak their API, as providers of Gleitzeit."""
 
+from gleitzeit_plugin_openai.azure import AzureConfig, AzureOpenAI
 from gleitzeit_plugin_openai.config import OpenAIConfig
 from gleitzeit_plugin_openai.provider import OpenAI
 
-__all__ = ["OpenAI", "OpenAIConfig"]
+__all__ = ["AzureConfig", "AzureOpenAI", "OpenAI", "OpenAIConfig"]

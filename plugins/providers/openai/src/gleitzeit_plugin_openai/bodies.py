@@ -7,16 +7,28 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gleitzeit.errors import InvalidRequestError, UnsupportedError
-from gleitzeit.values import Chat, Completion, Embedding, Tool
+from gleitzeit.values import Chat, Completion, Embedding, ResponseSchema, Tool
 from gleitzeit.wire.names import WireNames
 from gleitzeit_plugin_openai.config import OpenAIConfig
 from gleitzeit_plugin_openai.parts import MessageWriter
 
-__all__ = ["PLUGIN", "chat_body", "completion_body", "embedding_body", "state_owner"]
+__all__ = [
+    "PLUGIN",
+    "chat_body",
+    "completion_body",
+    "embedding_body",
+    "given_options",
+    "schema_format",
+    "sound_type",
+    "state_owner",
+    "tool_function",
+    "wanted_tool",
+]
 
 #: The key of our options in `Chat.options`.
 PLUGIN: Final = "openai"
 _OURS: Final = frozenset({"model", "messages", "prompt", "input", "stream", "tools"})
+_SOUNDS: Final = {"mp3": "audio/mpeg", "pcm16": "audio/pcm", "opus": "audio/ogg"}
 _NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -33,22 +45,14 @@ def chat_body(chat: Chat, model: str, stream: bool, config: OpenAIConfig, names:
     if not body["messages"]:
         raise InvalidRequestError("a chat needs at least one message")
     if chat.tools:
-        body["tools"] = [_tool(tool, names) for tool in chat.tools]
+        body["tools"] = [{"type": "function", "function": tool_function(tool, names)} for tool in chat.tools]
         if chat.parallel_tool_calls is not None:
             body["parallel_tool_calls"] = chat.parallel_tool_calls
-    choice = _tool_choice(chat, names)
+    choice, named = wanted_tool(chat, names)
     if choice is not None:
-        body["tool_choice"] = choice
+        body["tool_choice"] = {"type": "function", "function": {"name": choice}} if named else choice
     if chat.response_schema is not None:
-        schema = chat.response_schema
-        body["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {
-                "name": _NAME.sub("_", schema.name)[:64] or "answer",
-                "strict": schema.strict,
-                "schema": schema.schema,
-            },
-        }
+        body["response_format"] = {"type": "json_schema", "json_schema": schema_format(chat.response_schema)}
     if chat.reasoning is not None:
         body["reasoning_effort"] = chat.reasoning
     default = "max_completion_tokens" if config.official else "max_tokens"
@@ -72,10 +76,17 @@ def embedding_body(
     body["encoding_format"] = config.embedding_format or default
     if embedding.dimensions is not None:
         body["dimensions"] = embedding.dimensions
-    return {**body, **_options(embedding.options)}
+    return {**body, **given_options(embedding.options)}
 
 
-def _tool(tool: Tool, names: WireNames) -> dict[str, Any]:
+def schema_format(schema: ResponseSchema) -> dict[str, Any]:
+    """The schema of an answer, with a name that the wire takes."""
+    name = _NAME.sub("_", schema.name)[:64] or "answer"
+    return {"name": name, "strict": schema.strict, "schema": schema.schema}
+
+
+def tool_function(tool: Tool, names: WireNames) -> dict[str, Any]:
+    """A tool as the wire has it, but for its type."""
     schema = tool.input_schema
     if schema.get("type") == "object" and "properties" not in schema:
         schema = {**schema, "properties": {}}  # an object without them is refused
@@ -83,21 +94,25 @@ def _tool(tool: Tool, names: WireNames) -> dict[str, Any]:
     if tool.description:
         function["description"] = tool.description
     function["parameters"] = schema  # last, as in the vendor's examples: templates write keys in this order
-    return {"type": "function", "function": function}
+    return function
 
 
-def _tool_choice(chat: Chat, names: WireNames) -> Any:
-    choice = chat.tool_choice
-    if choice == "auto" or (choice == "none" and not chat.tools):
-        return None
-    if choice in ("none", "required") and chat.tools:
-        return choice
+def wanted_tool(chat: Chat, names: WireNames, *, others: bool = False) -> tuple[str | None, bool]:
+    """The word of `tool_choice`, and whether it is a tool's name; None for the default.
+
+    With `others` there are tools besides those of the chat.
+    """
+    choice, tools = chat.tool_choice, bool(chat.tools) or others
+    if choice == "auto" or (choice == "none" and not tools):
+        return None, False
+    if choice in ("none", "required") and tools:
+        return choice, False
     if choice not in {tool.name for tool in chat.tools}:
         raise InvalidRequestError(
             f"tool_choice {choice!r} needs that tool among `tools`" if choice != "required" else
             "tool_choice 'required' needs `tools`"
         )  # fmt: skip
-    return {"type": "function", "function": {"name": names.encode(choice)}}
+    return names.encode(choice), True
 
 
 def _sampling(body: dict[str, Any], operation: Chat | Completion, max_tokens: str) -> None:
@@ -122,20 +137,26 @@ def _finish(
         body["stream_options"] = {"include_usage": True}
         if config.official:
             body["stream_options"]["include_obfuscation"] = False
-    given = _options(options)
+    given = given_options(options)
     if given.get("n") not in (None, 1):
         raise UnsupportedError("a reply holds one answer: option n is 1", hint="ask several times")
-    if "audio" in (given.get("modalities") or ()):
-        raise UnsupportedError("spoken answers are not supported", hint="leave out the option modalities")
     if not stream:
         given.pop("stream_options", None)
     return {**body, **given}
 
 
-def _options(options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def sound_type(body: Mapping[str, Any]) -> str:
+    """The media type of the sound that a body asks for."""
+    audio = body.get("audio")
+    format = audio.get("format") if isinstance(audio, Mapping) else None
+    return _SOUNDS.get(format, f"audio/{format}") if isinstance(format, str) else "audio/wav"
+
+
+def given_options(options: Mapping[str, Mapping[str, Any]], ours: frozenset[str] = _OURS) -> dict[str, Any]:
+    """The caller's options for this plugin, which may not hold `ours`."""
     given = dict(options.get(PLUGIN, ()))
     for name in given:
-        if name in _OURS:
+        if name in ours:
             raise InvalidRequestError(
                 f"option {name!r} is set by the request itself", hint="leave it out of options"
             )

@@ -34,6 +34,16 @@ class OpenAIConfig(BaseModel):
         float | None,
         Field(gt=0, description="Seconds without a byte; unset, the deadline of the call decides."),
     ] = None
+    api: Annotated[
+        Literal["chat", "responses", "auto"],
+        Field(
+            description="What a chat is sent to; auto: Responses of OpenAI and Azure where they can carry it."
+        ),
+    ] = "chat"
+    adapt: Annotated[
+        bool,
+        Field(description="Leave out a field that the server refuses by name, from then on for that model."),
+    ] = False
     max_tokens_field: Annotated[
         Literal["max_completion_tokens", "max_tokens"] | None,
         Field(

@@ -23,7 +23,7 @@ from gleitzeit.values import (
 )
 from gleitzeit.wire.names import WireNames
 
-__all__ = ["MessageWriter"]
+__all__ = ["MessageWriter", "data_url", "foreign", "image_type", "kinds", "only_text"]
 
 _AUDIO: Final = {
     "audio/wav": "wav",
@@ -55,7 +55,7 @@ class MessageWriter:
         system: list[str] = []
         for message in messages:
             if message.role == "system":
-                text = _only_text(message.parts, "a system turn")
+                text = only_text(message.parts, "a system turn")
                 if self._merge_system:
                     system.append(text)
                 else:
@@ -73,11 +73,11 @@ class MessageWriter:
         rest: list[Part] = [part for part in message.parts if not isinstance(part, ToolResultPart)]
         for part in message.parts:
             if isinstance(part, ToolResultPart):
-                content = _only_text(part.parts, f"the result of tool {part.name or part.id!r}")
+                content = only_text(part.parts, f"the result of tool {part.name or part.id!r}")
                 yield {"role": "tool", "tool_call_id": part.id, "content": content}
         if message.role == "tool":
             if rest:
-                raise InvalidRequestError(f"a tool turn holds tool results only, not {_kinds(rest)}")
+                raise InvalidRequestError(f"a tool turn holds tool results only, not {kinds(rest)}")
         elif rest or not message.parts:
             yield _named(message, {"role": "user", "content": _content(rest)})
 
@@ -94,10 +94,11 @@ class MessageWriter:
                 extra.update(msgspec.json.decode(state, type=dict[str, msgspec.Raw]))
             if isinstance(part, TextPart):
                 texts.append(part.text)
-            elif not isinstance(part, ThinkingPart):  # thinking of others is dropped, never shown as text
-                raise UnsupportedError(f"an assistant turn cannot hold {_kinds([part])} in chat completions")
+            # Of others, thinking is dropped, never shown as text, and so is what only they can take back.
+            elif not (isinstance(part, ThinkingPart) or state is not None or foreign(part)):
+                raise UnsupportedError(f"an assistant turn cannot hold {kinds([part])} in chat completions")
         # Beside calls an absent content suits everybody; null and "" are each refused by somebody.
-        if texts or not calls:
+        if (texts or not calls) and "audio" not in extra:  # what was spoken stands for its transcript
             written["content"] = "".join(texts)
         if calls:
             written["tool_calls"] = calls
@@ -120,12 +121,18 @@ def _named(message: Message, written: dict[str, Any]) -> dict[str, Any]:
     return written
 
 
-def _only_text(parts: Iterable[Part], where: str) -> str:
+def foreign(part: Part) -> bool:
+    """Is this a vendor's own creation in an assistant turn, which nobody else can take back?"""
+    return isinstance(part, AudioPart | ImagePart | FilePart) and part.provider_state is not None
+
+
+def only_text(parts: Iterable[Part], where: str, api: str = "chat completions") -> str:
+    """The text of parts that may hold nothing else; `where` names their place."""
     texts = []
     for part in parts:
         if not isinstance(part, TextPart):
             raise UnsupportedError(
-                f"{where} cannot hold {_kinds([part])} in chat completions", hint="send it in a user turn"
+                f"{where} cannot hold {kinds([part])} in {api}", hint="send it in a user turn"
             )
         texts.append(part.text)
     return "".join(texts)
@@ -145,7 +152,7 @@ def _part(part: Part) -> dict[str, Any]:
     if isinstance(part, TextPart):
         return {"type": "text", "text": part.text}
     if isinstance(part, ImagePart):
-        image = {"url": part.url if part.url is not None else _data_url(part, _image_type(part))}
+        image = {"url": part.url if part.url is not None else data_url(part, image_type(part))}
         if part.detail is not None:
             image["detail"] = part.detail
         return {"type": "image_url", "image_url": image}
@@ -159,7 +166,7 @@ def _part(part: Part) -> dict[str, Any]:
         return {"type": "input_audio", "input_audio": {"data": _base64(part.data), "format": kind}}
     if isinstance(part, FilePart):
         return {"type": "file", "file": _file(part)}
-    raise InvalidRequestError(f"a user turn cannot hold {_kinds([part])}")
+    raise InvalidRequestError(f"a user turn cannot hold {kinds([part])}")
 
 
 def _file(part: FilePart) -> dict[str, str]:
@@ -172,11 +179,12 @@ def _file(part: FilePart) -> dict[str, str]:
         )
     return {
         "filename": part.name or "file",
-        "file_data": _data_url(part, part.media_type or "application/pdf"),
+        "file_data": data_url(part, part.media_type or "application/pdf"),
     }
 
 
-def _image_type(part: ImagePart) -> str:
+def image_type(part: ImagePart) -> str:
+    """The media type of a picture's data, told by its first bytes where nobody says it."""
     if part.media_type is not None:
         return part.media_type
     kind = next((kind for magic, kind in _IMAGES if (part.data or b"").startswith(magic)), None)
@@ -185,7 +193,8 @@ def _image_type(part: ImagePart) -> str:
     return kind
 
 
-def _data_url(part: ImagePart | FilePart, kind: str) -> str:
+def data_url(part: ImagePart | FilePart, kind: str) -> str:
+    """The data of a part as an address."""
     if part.data is None:
         raise InvalidRequestError("an image needs a `url`, or `data` with its `media_type`")
     return f"data:{kind};base64,{_base64(part.data)}"
@@ -195,5 +204,6 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _kinds(parts: Iterable[Part]) -> str:
+def kinds(parts: Iterable[Part]) -> str:
+    """The kinds of parts, for a message."""
     return ", ".join(sorted({f"a {part.type} part" for part in parts}))

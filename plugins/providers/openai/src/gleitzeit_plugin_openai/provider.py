@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from functools import cached_property
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import httpx2
@@ -14,13 +12,11 @@ import msgspec
 
 from gleitzeit.errors import (
     AccessError,
-    AuthenticationError,
     GleitzeitError,
     RequestError,
     UnsupportedError,
     WireError,
 )
-from gleitzeit.plugin import Provider
 from gleitzeit.values import (
     Chat,
     Completion,
@@ -35,16 +31,26 @@ from gleitzeit.values import (
     Usage,
 )
 from gleitzeit.values.fold import fold
-from gleitzeit.wire.client import make_client
-from gleitzeit.wire.exchange import Exchange
+from gleitzeit.wire.exchange import Answer
 from gleitzeit.wire.limits import rate_limits
 from gleitzeit.wire.names import WireNames
 from gleitzeit.wire.source import ResponseEvents
-from gleitzeit_plugin_openai.bodies import chat_body, completion_body, embedding_body, state_owner
+from gleitzeit_plugin_openai.adapt import Adaptations
+from gleitzeit_plugin_openai.bodies import (
+    chat_body,
+    completion_body,
+    embedding_body,
+    sound_type,
+    state_owner,
+)
 from gleitzeit_plugin_openai.config import OpenAIConfig
+from gleitzeit_plugin_openai.connection import Connected
 from gleitzeit_plugin_openai.filters import Filter, TextCalls, ThinkTags
 from gleitzeit_plugin_openai.listing import next_page, read_models
 from gleitzeit_plugin_openai.reader import AnswerReader
+from gleitzeit_plugin_openai.responses.bodies import needs_chat, response_body, response_owner
+from gleitzeit_plugin_openai.responses.reader import ResponseReader
+from gleitzeit_plugin_openai.responses.stream import ResponseParser, read_response
 from gleitzeit_plugin_openai.stream import ChatParser, read_whole
 from gleitzeit_plugin_openai.usage import usage_of
 from gleitzeit_plugin_openai.vectors import Vector, read_vectors
@@ -57,10 +63,12 @@ __all__ = ["OpenAI"]
 #: Seconds for which a call that went well proves health.
 _FRESH: Final = 30.0
 _PAGES: Final = 50
+#: Most fields of one request that may be changed after refusals.
+_CHANGES: Final = 4
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class OpenAI(Provider):
+class OpenAI(Connected):
     """Chat, completions and embeddings of OpenAI and of servers that speak its API."""
 
     Config: ClassVar[Any] = OpenAIConfig
@@ -73,13 +81,9 @@ class OpenAI(Provider):
 
     def __init__(self, config: OpenAIConfig, context: Context) -> None:
         super().__init__(config, context)
-        self._settings = config
-        self._own: httpx2.AsyncClient | None = None
-        self._sent_headers: httpx2.Headers | None = None
-        self._urls: dict[str, httpx2.URL] = {}
+        self._adaptations = Adaptations(config)
         self._succeeded: float | None = None
         self._failed: GleitzeitError | None = None
-        self._key = config.api_key.get_secret_value() if config.api_key is not None else ""
 
     def __repr__(self) -> str:
         return f"<OpenAI {self.context.name!r} at {self._settings.base_url}>"
@@ -88,16 +92,6 @@ class OpenAI(Provider):
     def local(self) -> bool:
         """True for a server on a loopback address; what it passes on elsewhere cannot be seen from here."""
         return self._settings.loopback
-
-    @asynccontextmanager
-    async def lifespan(self) -> AsyncIterator[None]:
-        """Closes the instance's own client, if one was needed."""
-        try:
-            yield
-        finally:
-            own, self._own, self._sent_headers = self._own, None, None
-            if own is not None:
-                await own.aclose()
 
     async def provide_models(self) -> list[Model]:
         """The models that the server lists."""
@@ -141,15 +135,12 @@ class OpenAI(Provider):
 
     async def call(self, request: Request) -> Reply | Stream:
         """Answer a chat, a completion or an embedding."""
-        operation, model = request.operation, request.name
+        operation, model = request.operation, self._model(request.name)
         try:
             if isinstance(operation, Completion) and self._settings.completion_api == "chat":
                 operation = _as_chat(operation)
             if isinstance(operation, Chat):
-                names = WireNames()
-                body = chat_body(operation, model, request.stream, self._settings, names)
-                tools = bool(operation.tools)
-                answer = await self._generate(request, "/chat/completions", body, names, tools=tools)
+                answer = await self._chat(request, operation)
             elif isinstance(operation, Completion):
                 body = completion_body(operation, model, request.stream, self._settings)
                 answer = await self._generate(request, "/completions", body, WireNames(), tools=False)
@@ -170,32 +161,86 @@ class OpenAI(Provider):
         self._failed, self._succeeded = None, time.monotonic()
         return answer
 
+    async def _chat(self, request: Request, chat: Chat) -> Reply | Stream:
+        names, model, settings = WireNames(), self._model(request.name), self._settings
+        api = settings.api
+        if api == "auto":
+            api = "responses" if settings.official and not needs_chat(chat) else "chat"
+        if api == "responses":
+            body = response_body(chat, model, request.stream, settings, names)
+            return await self._respond(request, body, names)
+        body = chat_body(chat, model, request.stream, settings, names)
+        return await self._generate(request, "/chat/completions", body, names, tools=bool(chat.tools))
+
+    async def _respond(self, request: Request, body: dict[str, Any], names: WireNames) -> Reply | Stream:
+        reader = ResponseReader(names, response_owner(self._settings, body["model"]))
+        error = self._exchange.error
+        answer = await self._send(request, "/responses", body)
+        if isinstance(answer, httpx2.Response):
+            reader.limits = rate_limits(answer.headers)
+            return Stream(ResponseEvents(self._exchange, answer, ResponseParser(reader, error)))
+        reader.limits = answer.limits
+        events: deque[Event] = deque()
+        read_response(answer.body, reader, error, events)
+        return fold(events).evolve(raw=answer.body)
+
     async def _generate(
         self, request: Request, path: str, body: dict[str, Any], names: WireNames, *, tools: bool
     ) -> Reply | Stream:
-        reader = AnswerReader(names, state_owner(self._settings, request.name), self._filters(tools))
-        headers, content = self._headers(request.idempotency_key), _encode(body)
-        if request.stream:
-            response = await self._exchange.open("POST", self._url(path), headers, content)
-            reader.limits = rate_limits(response.headers)
-            parser = ChatParser(reader, self._exchange.error)
-            return Stream(ResponseEvents(self._exchange, response, parser))
-        answer = await self._exchange.fetch("POST", self._url(path), headers, content)
+        sound = sound_type(body) if "audio" in (body.get("modalities") or ()) else None
+        owner = state_owner(self._settings, body["model"])
+        reader = AnswerReader(names, owner, self._filters(tools), sound=sound)
+        error = self._exchange.error
+        answer = await self._send(request, path, body)
+        if isinstance(answer, httpx2.Response):
+            reader.limits = rate_limits(answer.headers)
+            return Stream(ResponseEvents(self._exchange, answer, ChatParser(reader, error)))
         reader.limits = answer.limits
         events: deque[Event] = deque()
-        read_whole(answer.body, reader, self._exchange.error, events)
+        read_whole(answer.body, reader, error, events)
         return fold(events).evolve(raw=answer.body)
+
+    async def _send(self, request: Request, path: str, body: dict[str, Any]) -> Answer | httpx2.Response:
+        """Send a body: the whole answer, or the open one of a stream.
+
+        A field that is refused by name may be changed and the rest sent again, as nothing was done.
+        """
+        model, url = body["model"], self._url(path, body["model"])
+        headers = self._headers(request.idempotency_key)
+        changed = self._adaptations.apply(model, body)
+        for _ in range(_CHANGES):
+            try:
+                return await self._sent(request.stream, url, headers, body)
+            except RequestError as error:
+                if request.idempotency_key is not None:
+                    raise  # it stands for one body
+                if not self._adaptations.learn(model, error, body, changed):
+                    raise
+        return await self._sent(request.stream, url, headers, body)
+
+    async def _sent(
+        self, stream: bool, url: httpx2.URL, headers: httpx2.Headers, body: dict[str, Any]
+    ) -> Answer | httpx2.Response:
+        if stream:
+            return await self._exchange.open("POST", url, headers, _encode(body))
+        return await self._exchange.fetch("POST", url, headers, _encode(body))
+
+    def _model(self, name: str) -> str:
+        """What a model is called on the wire."""
+        return name
 
     async def _embed(self, request: Request, embedding: Embedding) -> Reply:
         vectors: list[Vector] = []
+        name = self._model(request.name)
+        url = self._url("/embeddings", name)
         usage: Usage | None = None
         model: str | None = None
         limits: RateLimits | None = None  # of the last batch, as they are the newest
         for start in range(0, len(embedding.inputs), self._settings.embedding_batch):
             inputs = embedding.inputs[start : start + self._settings.embedding_batch]
-            body = embedding_body(embedding, inputs, request.name, self._settings)
+            body = embedding_body(embedding, inputs, name, self._settings)
             headers = self._headers(request.idempotency_key)
-            answer = await self._exchange.fetch("POST", self._url("/embeddings"), headers, _encode(body))
+            answer = await self._exchange.fetch("POST", url, headers, _encode(body))
             whole, batch = read_vectors(answer.body, len(inputs), self._exchange.error)
             vectors += batch
             limits = answer.limits
@@ -212,66 +257,6 @@ class OpenAI(Provider):
         if tools and self._settings.tool_calls != "fields":
             filters.append(TextCalls(self._settings.tool_calls))
         return tuple(filters)
-
-    @cached_property
-    def _exchange(self) -> Exchange:
-        """Made at the first call, as the host's client is."""
-        settings = self._settings
-        timeout = None
-        if settings.connect_timeout is not None or settings.read_timeout is not None:
-            connect = settings.connect_timeout or self.context.http.timeout.connect
-            timeout = httpx2.Timeout(None, connect=connect, read=settings.read_timeout)
-        hints: dict[type[GleitzeitError], str] = {AuthenticationError: self._key_hint()}
-        exchange = Exchange(self.context.name, self._client, timeout=timeout, hints=hints)
-        secrets = [text.get_secret_value() for text in settings.headers.values()]
-        exchange.secrets = tuple(text for text in (self._key, *secrets) if len(text) >= 4)
-        return exchange
-
-    def _client(self) -> httpx2.AsyncClient:
-        """The host's client; one of our own only where certificates must not be checked."""
-        if self._settings.verify_ssl:
-            return self.context.http
-        if self._own is None:
-            connect = self.context.http.timeout.connect
-            self._own = make_client({"verify_ssl": False, "connect_timeout": connect})
-        return self._own
-
-    def _url(self, path: str) -> httpx2.URL:
-        url = self._urls.get(path)
-        if url is None:
-            url = self._urls[path] = httpx2.URL(self._settings.base_url + path)
-        return url
-
-    def _headers(self, idempotency_key: str | None) -> httpx2.Headers:
-        headers = self._sent_headers
-        if headers is None:
-            headers = self._sent_headers = self._exchange.headers(self._own_headers())
-        if idempotency_key is not None:
-            headers = self._exchange.headers({**self._own_headers(), "Idempotency-Key": idempotency_key})
-        return headers
-
-    def _own_headers(self) -> dict[str, str]:
-        settings = self._settings
-        own = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
-        if self._key:
-            own["Authorization"] = f"Bearer {self._key}"
-        if settings.organization is not None:
-            own["OpenAI-Organization"] = settings.organization
-        if settings.project is not None:
-            own["OpenAI-Project"] = settings.project
-        own.update((name, text.get_secret_value()) for name, text in settings.headers.items())
-        if settings.official and not {"authorization", "api-key"} & {name.lower() for name in own}:
-            raise AuthenticationError(
-                f"{self.context.name}: there is no key for {settings.host}",
-                hint=self._key_hint(),
-                provider=self.context.name,
-                sent=False,
-            )
-        return own
-
-    def _key_hint(self) -> str:
-        name = self.context.name
-        return f"set `api_key` in [providers.{name}] of gleitzeit.toml, or the variable OPENAI_API_KEY"
 
 
 def _as_chat(completion: Completion) -> Chat:

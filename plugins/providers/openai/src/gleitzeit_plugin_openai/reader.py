@@ -20,6 +20,7 @@ from gleitzeit.values import (
 )
 from gleitzeit.wire.names import WireNames
 from gleitzeit_plugin_openai.calls import CallFragments
+from gleitzeit_plugin_openai.extras import Extras
 from gleitzeit_plugin_openai.filters import Filter, Segment
 from gleitzeit_plugin_openai.shapes import Answer, Choice, Message
 from gleitzeit_plugin_openai.state import MessageState
@@ -31,7 +32,9 @@ __all__ = ["AnswerReader"]
 class AnswerReader:
     """Turns answers and chunks into events; `filters` take out of the text what belongs elsewhere."""
 
-    def __init__(self, names: WireNames, owner: str, filters: tuple[Filter, ...] = ()) -> None:
+    def __init__(
+        self, names: WireNames, owner: str, filters: tuple[Filter, ...] = (), *, sound: str | None = None
+    ) -> None:
         #: Has a finish reason come?
         self.finished = False
         #: May texts hold half surrogate pairs?
@@ -50,11 +53,14 @@ class AnswerReader:
         self._state = MessageState()
         self._calls = CallFragments(names)
         self._half = ""
+        self._extras = Extras(sound)
 
     def read(self, answer: Answer, events: deque[Event]) -> None:
         """Append the events in a chunk or whole answer."""
         if not self._started or answer.usage is not None or answer.x_groq is not None:
             self._head(answer, events)
+        if answer.prompt_filter_results is not None:
+            self._extras.prompt(answer.prompt_filter_results)
         for choice in answer.choices or ():
             if not choice.index:  # a further choice is what nobody here asked for
                 self._choice(choice, events)
@@ -80,10 +86,18 @@ class AnswerReader:
                 events.append(PartDone(part, index=0 if thought else None))
             else:
                 events.append(PartDone(TextPart("".join(self._texts), provider_state=state), index=0))
+        spoken = self._extras.spoken(self._owner)
+        if spoken is not None:
+            events.append(PartDone(spoken))
         reason = finish_reason(self._finish, calls=len(self._calls) > 0, refused=self._refused)
         events.append(
             Finished(
-                reason, raw_finish_reason=self._finish, usage=self._usage, id=self._id, model=self._model
+                reason,
+                raw_finish_reason=self._finish,
+                usage=self._usage,
+                id=self._id,
+                model=self._model,
+                data=self._extras.found or None,
             )
         )
 
@@ -106,6 +120,8 @@ class AnswerReader:
             self._message(message, events)
         elif choice.text and isinstance(choice.text, str):
             self._text(choice.text, events)
+        if choice.logprobs is not None or choice.content_filter_results is not None:
+            self._extras.choice(choice)
         if choice.finish_reason and isinstance(choice.finish_reason, str):
             self._finish = choice.finish_reason
             self.finished = True
@@ -120,6 +136,8 @@ class AnswerReader:
                 self._text(content, events)
             elif isinstance(content, list):
                 self._parts(content, events)
+        if message.audio is not None or message.annotations is not None:
+            self._text(self._extras.message(message), events)
         if message.refusal and isinstance(message.refusal, str):
             self._refused = True
             self._text(message.refusal, events)

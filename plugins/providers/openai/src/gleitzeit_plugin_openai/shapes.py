@@ -42,6 +42,8 @@ class Message(msgspec.Struct, gc=False):
     tool_calls: list[WireCall] | None = None
     function_call: Function | None = None
     extra_content: Any = None
+    audio: Any = None
+    annotations: Any = None
 
 
 class Choice(msgspec.Struct, gc=False):
@@ -52,6 +54,8 @@ class Choice(msgspec.Struct, gc=False):
     message: Message | None = None
     text: Any = None
     finish_reason: Any = None
+    logprobs: Any = None
+    content_filter_results: Any = None
 
 
 class Answer(msgspec.Struct, gc=False):
@@ -67,6 +71,7 @@ class Answer(msgspec.Struct, gc=False):
     type: Any = None
     detail: Any = None
     message: Any = None
+    prompt_filter_results: Any = None
 
     @property
     def is_error(self) -> bool:

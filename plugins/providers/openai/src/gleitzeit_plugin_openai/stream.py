@@ -4,96 +4,44 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
-from gleitzeit.errors import GleitzeitError, MalformedAnswerError, TruncatedStreamError
+from gleitzeit.errors import GleitzeitError, MalformedAnswerError
 from gleitzeit.values import Event
-from gleitzeit.wire.sse import EVENT_LIMIT, ServerEvent, SSEDecoder
+from gleitzeit.wire.sse import ServerEvent
+from gleitzeit_plugin_openai.frames import BLANK, FIELDS, FrameParser, tells
 from gleitzeit_plugin_openai.reader import AnswerReader
 from gleitzeit_plugin_openai.shapes import Answer, decode, decode_loosely
 
 __all__ = ["ChatParser", "read_whole"]
 
-_BLANK: Final = b" \t\r\n\xef\xbb\xbf"
-_FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 
-
-class ChatParser:
+class ChatParser(FrameParser):
     """Parses the bytes of one stream. `error` makes our error of an error frame.
 
-    The terminal mark is a finish reason or `[DONE]`, whichever comes. A body that is JSON although a
-    stream was asked for becomes a stream.
+    The terminal mark is a finish reason or `[DONE]`, whichever comes.
     """
 
+    _mark = "a finish reason and without [DONE]"
+
     def __init__(self, reader: AnswerReader, error: Callable[[object], GleitzeitError]) -> None:
-        self.complete = False
+        super().__init__()
         self._reader = reader
         self._error = error
-        self._sse = SSEDecoder()
-        #: None: not known yet, as nothing but blank has come.
-        self._is_json: bool | None = None
-        self._body: list[bytes] = []
-        self._size = 0
 
     @property
-    def ended(self) -> bool:
-        """Has the terminal mark come?"""
-        return self.complete or self._reader.finished
+    def _finished(self) -> bool:
+        return self._reader.finished
 
-    def feed(self, chunk: bytes, events: deque[Event]) -> None:
-        """Append the events in `chunk`."""
-        if self._is_json is not False:
-            chunk = self._sniff(chunk)
-        for event in self._sse.feed(chunk):
-            self._event(event, events)
-            if self.complete:
-                break
+    def _whole(self, body: bytes, events: deque[Event]) -> None:
+        read_whole(body, self._reader, self._error, events)
 
-    def close(self, events: deque[Event]) -> None:
-        """The input has ended."""
-        if self._is_json:
-            read_whole(b"".join(self._body), self._reader, self._error, events)
-            return
-        if not self.complete:
-            self._rest(events)
-        if self.complete:
-            return
-        if self._reader.finished:
-            self.complete = True
-            self._reader.close(events)
-            return
+    def _end(self, events: deque[Event]) -> None:
+        self._reader.close(events)
+
+    def _flush(self, events: deque[Event]) -> None:
         self._reader.flush(events)
-        raise TruncatedStreamError(
-            "the stream ended without a finish reason and without [DONE]",
-            hint="the answer is incomplete; ask again",
-        )
-
-    def _rest(self, events: deque[Event]) -> None:
-        """The last frame, which may be half a one: that is no fault of its own, unless it tells of one."""
-        for event in self._sse.close():
-            try:
-                self._event(event, events)
-            except MalformedAnswerError:
-                if not self._reader.finished and _tells(event.data, event.event):
-                    raise
-
-    def _sniff(self, chunk: bytes) -> bytes:
-        """What of `chunk` is a stream. The body decides, as content types are not to be trusted."""
-        self._body.append(chunk)
-        self._size += len(chunk)
-        if self._size > EVENT_LIMIT:
-            message = f"the answer is no stream, and larger than {EVENT_LIMIT} bytes"
-            raise MalformedAnswerError(message, retryable=False)
-        if self._is_json is None:
-            begin = b"".join(self._body).lstrip(_BLANK)
-            if not begin:
-                return b""
-            self._is_json = begin[:1] in b"{[<"
-            if not self._is_json:
-                chunk, self._body = b"".join(self._body), []
-        return b"" if self._is_json else chunk
 
     def _event(self, event: ServerEvent, events: deque[Event]) -> None:
         data = event.data
@@ -116,7 +64,7 @@ def read_whole(
     body: bytes, reader: AnswerReader, error: Callable[[object], GleitzeitError], events: deque[Event]
 ) -> None:
     """Append the events of a whole body; a stream that came unasked is read to its end."""
-    if body[:64].lstrip(_BLANK).startswith(_FIELDS):
+    if body[:64].lstrip(BLANK).startswith(FIELDS):
         parser = ChatParser(reader, error)
         parser.feed(body, events)
         if not parser.complete:
@@ -146,11 +94,5 @@ def _loosely(
     except ValueError:
         pass
     # Quoted as errors are quoted: bounded, and without keys.
-    told = error(data).message if _tells(data, event) else f"{len(data)} bytes of content"
+    told = error(data).message if tells(data, event) else f"{len(data)} bytes of content"
     raise MalformedAnswerError(f"the answer is not the JSON of a completion: {told}", body=data, sent=True)
-
-
-def _tells(data: bytes, event: str) -> bool:
-    """Does this speak of an error, so that it can be quoted? All else may be content."""
-    begin = data[:16].lstrip()
-    return event == "error" or not begin.startswith(b"{") or begin.startswith((b'{"error"', b'{"detail"'))

@@ -11,13 +11,20 @@ __all__ = ["finish_reason", "usage_of"]
 
 _REASONS: Final[Mapping[str, FinishReason]] = {
     "length": "length",
+    "max_output_tokens": "length",
+    "max_messages": "length",
     "max_tokens": "length",
     "model_length": "length",
     "content_filter": "refusal",
     "refusal": "refusal",
     "model_context_window_exceeded": "context_exceeded",
     "pause_turn": "paused",
+    "queued": "paused",
+    "in_progress": "paused",
+    "steered": "paused",
     "error": "error",
+    "failed": "error",
+    "cancelled": "error",
     "insufficient_system_resource": "error",
 }
 
@@ -34,7 +41,8 @@ def usage_of(raw: Any) -> Usage | None:
     """Usage from its object on the wire; None where there is none, or it counts nothing."""
     if not isinstance(raw, Mapping):
         return None
-    read, written = _inner(raw, "prompt_tokens_details"), _inner(raw, "completion_tokens_details")
+    read = _inner(raw, "prompt_tokens_details") or _inner(raw, "input_tokens_details")
+    written = _inner(raw, "completion_tokens_details") or _inner(raw, "output_tokens_details")
     usage = Usage(
         input=_first(raw.get("prompt_tokens"), raw.get("input_tokens")),
         output=_first(raw.get("completion_tokens"), raw.get("output_tokens")),

@@ -1,0 +1,1 @@
+"""The Responses API: typed items in, typed items and events out."""
