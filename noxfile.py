@@ -371,6 +371,13 @@ def reliability(session):
 
 
 @nox.session
+def replay(session):
+    """Replay recorded traffic (../shared) to us and to the vendors' SDKs; -- --only ROW, --write-docs."""
+    install(session, [group("tests")])
+    session.run("python", os.path.join("tests", "replay", "session.py"), *session.posargs)
+
+
+@nox.session
 def realserver(session):
     """Run the tests against a real model server (transformers serve); installs torch, which is large."""
     install(session, [group("torch"), group("realserver"), group("tests")])
