@@ -180,7 +180,9 @@ async def show_fallback(demo: Demo) -> None:
 
 async def show_health(demo: Demo) -> None:
     """How every instance fares; it is no mistake that one of them is unwell."""
-    demo.screen.truth("real: what is configured was asked; nobody listens for `unplugged`, so that is an error")
+    demo.screen.truth(
+        "real: what is configured was asked; nobody listens for `unplugged`, so that is an error"
+    )
     installed = {instance.name for instance in demo.host.config.instances if instance.implicit}
     table = [row for row in await demo.host.health(deep=True) if row.name not in installed]
     rows = [(r.name, r.kind, r.state.value, r.health.status, r.sandbox or "", r.health.detail) for r in table]

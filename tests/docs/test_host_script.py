@@ -56,7 +56,7 @@ def test_it_uses_what_a_host_application_needs(script: Block) -> None:
 
 
 def test_it_lists_the_models_of_every_plugin(printed: list[str]) -> None:
-    listed = dict(line.split(" ", 1) for line in printed[:4] if "[" in line)
+    listed = dict(line.split(" ", 1) for line in reversed(printed) if " [" in line)
     assert "'hello'" in listed["scripted"]
     assert listed["time"] == "[]"
 

@@ -102,8 +102,9 @@ class Conversation:
             async for event in conversation: ...
         conversation.ending
 
-    Tool calls of one turn run concurrently; a model that pauses is asked to go on. A tool that fails, is denied or gets broken arguments
-    is told to the model as a failed result; a failing model and an exceeded deadline raise.
+    Tool calls of one turn run concurrently; a model that pauses is asked to go on. A tool that fails,
+    is denied or gets broken arguments is told to the model as a failed result; a failing model and an
+    exceeded deadline raise.
     """
 
     def __init__(
