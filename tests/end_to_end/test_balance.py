@@ -89,8 +89,8 @@ async def test_p2c_gives_each_server_what_it_can_carry_and_loses_nothing_when_on
     assert set(before) == set(SPEEDS)
     assert set(after) <= {"quick", "fair", "slow"}
     # The slow one is the tail: in turn, every fourth call would wait for it.
-    assert before["slow"] < 0.02 * 1000
-    assert after["slow"] < 0.02 * 1000
+    assert before["slow"] < 0.05 * 1000  # an even share were a quarter
+    assert after["slow"] < 0.05 * 1000
     assert min(before["fast"], before["quick"], before["fair"]) > 0.1 * 1000
     assert min(after["quick"], after["fair"]) > 0.2 * 1000
 

@@ -76,7 +76,8 @@ async def test_a_route_falls_back_over_two_failures(host: Callable[..., Host]) -
 
 async def test_health_shows_every_instance_and_its_sandbox(host: Callable[..., Host]) -> None:
     async with host() as h:
-        table = {row.name: row for row in await h.health(deep=True)}
+        implicit = {instance.name for instance in h.config.instances if instance.implicit}
+        table = {row.name: row for row in await h.health(deep=True) if row.name not in implicit}
     assert {name: row.health.status for name, row in table.items()} == {
         "scripted": "ok",
         "wire": "ok",
