@@ -38,14 +38,21 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, *, fill: Fill | None = None, **settings: Any) -> None:
         super().__init__(**settings, add_help=False, allow_abbrev=False)
         self._fill = fill
+        self._checker: argparse.HelpFormatter | None = None
 
     def fill(self) -> None:
         """Add the options, if that has not been done yet."""
         fill, self._fill = self._fill, None
         if fill is not None:
+            # argparse makes a formatter for every option, to check it; one of a fixed width serves them all.
+            self._checker = argparse.HelpFormatter(self.prog, width=80)
             self.add_argument("-h", "--help", action="help", help="show this help message and exit")
             _common(self)
             fill(self)
+            self._checker = None
+
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        return self._checker or super()._get_formatter()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self.fill()

@@ -75,12 +75,13 @@ class Pipeline:
 
     async def call(self, request: Request) -> Reply:
         """The whole answer; a stream that a provider gives anyway is collected."""
-        request = self._dated(request)
+        if request.deadline is None:
+            request = self._dated(request)
         with Deadline(request.deadline, "the call to ", self._clock, of=request.target):
-            self._begin()
+            self._under_way += 1
             try:
                 answer = await self._run(request)
-                return await answer.collect() if isinstance(answer, Stream) else answer
+                return answer if isinstance(answer, Reply) else await answer.collect()
             finally:
                 self._end()
 
@@ -90,7 +91,7 @@ class Pipeline:
         async def open() -> Stream:
             begun = self._dated(request).evolve(stream=True)
             with Deadline(begun.deadline, "the call to ", self._clock, of=begun.target):
-                self._begin()
+                self._under_way += 1
                 try:
                     answer = await self._run(begun)
                 finally:
@@ -122,9 +123,6 @@ class Pipeline:
                 gate.shun(2 * self._config.host.health_interval)
             elif health.status == "ok":
                 gate.shun(0)
-
-    def _begin(self) -> None:
-        self._under_way += 1
 
     def _end(self) -> None:
         self._under_way -= 1

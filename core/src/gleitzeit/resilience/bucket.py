@@ -38,12 +38,13 @@ class Bucket:
         self._balance = self.burst
         self._at = clock()
 
-    def reserve(self, amount: float = 1.0) -> float:
+    def reserve(self, amount: float = 1.0, now: float | None = None) -> float:
         """Take `amount`; gives the seconds to wait until it is covered, 0.0 for now.
 
         Who does not go after all gives it back by `refund`. An amount beyond `burst` takes its time.
         """
-        now = self._clock()
+        if now is None:
+            now = self._clock()
         balance = self._balance + (now - self._at) * self._rate
         if balance > self.burst:
             balance = self.burst

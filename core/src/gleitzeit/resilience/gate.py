@@ -275,9 +275,11 @@ class Gate:
         return True
 
     def _give(self) -> None:
-        for bulkhead in (self.bulkhead, self.shared.bulkhead):
-            if bulkhead is not None:
-                bulkhead.give()
+        own, shared = self.bulkhead, self.shared.bulkhead
+        if own is not None:
+            own.give()
+        if shared is not None:
+            shared.give()
 
     async def _place(self, bulkhead: Bulkhead, seconds: float, *, waits: bool) -> None:
         if bulkhead.take():

@@ -69,10 +69,13 @@ class Limiter:
         if self.idle:
             return 0.0
         wait = 0.0
+        now = self._clock()
         if self._requests is not None:
-            wait = self._requests.reserve(1.0)
+            wait = self._requests.reserve(1.0, now)
         if self._tokens is not None:
-            wait = max(wait, self._tokens.reserve(tokens))
+            longer = self._tokens.reserve(tokens, now)
+            if longer > wait:
+                wait = longer
         if self._cool or self._asked or self._read or self._written:
             wait = max(wait, self._told(tokens))
         return wait
