@@ -33,14 +33,17 @@ _LOOPBACK: Final = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 
 
 def make_client(
-    http: Mapping[str, Any] | object | None = None, transport: httpx2.AsyncBaseTransport | None = None
+    http: Mapping[str, Any] | object | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
+    *,
+    place: str = "host.http",
 ) -> httpx2.AsyncClient:
     """A client for all instances: HTTP/1.1 with keep-alive, no retries, no redirects, no cookies.
 
     `http` has `verify_ssl`, `ca_file`, `proxy`, `max_connections` and `connect_timeout`, as keys or
     attributes; proxies of the environment hold where it names none, but never for loopback
     addresses. With a `transport`, these are the transport's matter. Raises `ConfigError` for settings
-    that cannot hold.
+    that cannot hold, of the table `place`.
     """
     settings = http if isinstance(http, Mapping) else {name: getattr(http, name, None) for name in _SETTINGS}
     limit = settings.get("max_connections") or MAX_CONNECTIONS
@@ -54,7 +57,7 @@ def make_client(
                 keepalive_expiry=_KEEPALIVE,
             ),
             # One context for the direct transport and those behind proxies: each costs 10-20 ms.
-            verify=True if transport is not None else tls_context(settings),
+            verify=True if transport is not None else tls_context(settings, place),
             proxy=None if transport is not None else settings.get("proxy") or None,
             mounts=None if transport is not None else dict.fromkeys(_LOOPBACK),
             # What one instance is given as a cookie must not travel with another's calls.
@@ -62,13 +65,13 @@ def make_client(
             transport=transport,
         )
     except (ValueError, ImportError, httpx2.InvalidURL) as error:
-        raise ConfigError(f"[host.http]: the proxy cannot be used: {type(error).__name__}") from None
+        raise ConfigError(f"[{place}]: the proxy cannot be used: {type(error).__name__}") from None
 
 
 _SETTINGS: Final = ("verify_ssl", "ca_file", "proxy", "max_connections", "connect_timeout")
 
 
-def tls_context(http: Mapping[str, Any] | object) -> ssl.SSLContext:
+def tls_context(http: Mapping[str, Any] | object, place: str = "host.http") -> ssl.SSLContext:
     """What `verify_ssl` and `ca_file` mean, as keys or attributes. Takes 10-20 ms; raises `ConfigError`."""
     settings = http if isinstance(http, Mapping) else {name: getattr(http, name, None) for name in _SETTINGS}
     if settings.get("verify_ssl") is False:
@@ -80,7 +83,7 @@ def tls_context(http: Mapping[str, Any] | object) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ConfigError(f"[host.http] ca_file: {ca_file}: {reason}") from None
+        raise ConfigError(f"[{place}] ca_file: {ca_file}: {reason}") from None
 
 
 _NO_RESPONSE: Final = "the connection was closed before an answer came"

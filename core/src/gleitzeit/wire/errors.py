@@ -55,7 +55,7 @@ _VOCABULARY: Final[Mapping[type[GleitzeitError], str]] = {
     ContentRefusedError: """
         content_filter content_policy_violation responsibleaipolicyviolation
         image_content_policy_violation bio_policy""",
-    UnknownModelError: "model_not_found deploymentnotfound",
+    UnknownModelError: "model_not_found deploymentnotfound model_not_supported",
     UnsupportedError: "unsupported_value unsupported_parameter",
     # The model wrote a call that its own server cannot read: asking again may well succeed.
     MalformedAnswerError: "tool_use_failed",
@@ -94,7 +94,7 @@ _TOO_LONG: Final = re.compile(
 _UNKNOWN_MODEL: Final = re.compile(
     r"""
     models?\b.{0,120}\b(?:not\ found | not\ exist | does\ not\ exist | unknown)
-  | (?:unknown|invalid|no\ such)\ model | not\ a\ valid\ model | \Amodel:[ ]
+  | (?:unknown|invalid|no\ such)\ model | server\ is\ pinned\ to | not\ a\ valid\ model | \Amodel:[ ]
     """,
     re.I | re.X | re.S,
 )
@@ -104,14 +104,19 @@ _UNSUPPORTED: Final = re.compile(
     r"|think value .{0,40}is not supported",
     re.I,
 )
+#: Anthropic, under a word that says less.
+_REFUSED: Final = re.compile(r"\bblocked by content filtering policy", re.I)
 _PHRASES: Final = (
     (_TOO_LONG, TooLongError),
+    (_REFUSED, ContentRefusedError),
     (_UNKNOWN_MODEL, UnknownModelError),
     (_UNSUPPORTED, UnsupportedError),
 )
 _HINTS: Final[Mapping[type[GleitzeitError], str]] = {
     QuotaExhaustedError: "raise the account's limit or add credit at the provider",
     TooLongError: "shorten the request, or use a model with a larger context",
+    UnsupportedError: "leave out what the message names, or take a target that can do it",
+    DeadlineError: "ask again, for less at once, or name a fallback target in a route",
 }
 
 

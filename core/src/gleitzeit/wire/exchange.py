@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import httpx2
+import msgspec
 
-from gleitzeit.errors import GleitzeitError, MalformedAnswerError
+from gleitzeit.errors import GleitzeitError, InvalidRequestError, MalformedAnswerError
 from gleitzeit.values import RateLimits
 from gleitzeit.wire.client import map_http_error
+from gleitzeit.wire.closing import surely
 from gleitzeit.wire.errors import answer_error
 from gleitzeit.wire.limits import rate_limits
 
-__all__ = ["Answer", "Exchange", "request_id", "shut"]
+__all__ = ["Answer", "Exchange", "decoded", "encode", "request_id", "shut"]
 
 #: Bytes of a whole answer; a full batch of embeddings as JSON numbers stays below.
 _BODY_LIMIT: Final = 256 * 1024 * 1024
 _ERROR_LIMIT: Final = 64 * 1024
 _REQUEST_IDS: Final = ("x-request-id", "request-id", "x-ms-request-id", "apim-request-id", "cf-ray")
+_encoder: Final = msgspec.json.Encoder()
+
+
+def encode(body: object) -> bytes:
+    """A body as JSON; raises `InvalidRequestError` for what JSON cannot carry."""
+    try:
+        return _encoder.encode(body)
+    except UnicodeEncodeError:
+        raise InvalidRequestError("a text holds half a surrogate pair, which JSON cannot carry") from None
+    except TypeError as error:
+        raise InvalidRequestError(f"an option or schema holds what is not JSON: {error}") from None
+
+
+def decoded(body: bytes, what: str) -> Any:
+    """The JSON in `body`; raises `MalformedAnswerError` where `what` is none."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise MalformedAnswerError(f"{what} is not JSON", body=body, sent=True) from None
 
 
 class Answer(NamedTuple):
@@ -145,20 +165,7 @@ async def shut(response: httpx2.Response, chunks: AsyncGenerator[bytes, None] | 
     """
     if response.is_closed:
         return
-    closing = asyncio.ensure_future(_closed(response, chunks))
-    cancelled: asyncio.CancelledError | None = None
-    while not closing.done():
-        try:
-            await asyncio.shield(closing)
-        except asyncio.CancelledError as error:
-            cancelled = error
-        except Exception:  # noqa: BLE001 - it is raised below
-            break
-    failure = closing.exception()
-    if cancelled is not None:
-        raise cancelled
-    if failure is not None:
-        raise failure
+    await surely(_closed(response, chunks))
 
 
 async def _closed(response: httpx2.Response, chunks: AsyncGenerator[bytes, None] | None) -> None:

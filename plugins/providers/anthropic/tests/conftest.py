@@ -1,27 +1,25 @@
-"""A provider against the scripted server, its parser without any, and what others recorded."""
+"""A provider against the scripted server, its parser without any, and the specification."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
-from types import ModuleType
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
 import pytest
 from gleitzeit_plugin_anthropic import Anthropic, AnthropicConfig
-from gleitzeit_plugin_anthropic.bodies import chat_body, encode
+from gleitzeit_plugin_anthropic.bodies import chat_body
 from gleitzeit_plugin_anthropic.reader import AnswerReader
-from gleitzeit_plugin_anthropic.stream import MessageParser, read_whole
+from gleitzeit_plugin_anthropic.stream import MessageParser
 
 from gleitzeit.testing import FakeContext
 from gleitzeit.testing.anthropic_server import AnthropicServer
 from gleitzeit.values import Chat, Event, Model, Reply
 from gleitzeit.values.fold import fold
 from gleitzeit.wire.errors import answer_error
+from gleitzeit.wire.exchange import encode
 from gleitzeit.wire.names import WireNames
 
 KEY = "sk-ant-canary-0123456789abcdef"
@@ -76,7 +74,7 @@ def whole() -> Callable[..., Reply]:
     def run(body: Any, owner: str = "anthropic") -> Reply:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         events: deque[Event] = deque()
-        read_whole(data, AnswerReader(WireNames(), owner), answer_error, events)
+        MessageParser(AnswerReader(WireNames(), owner), answer_error).whole(data, events)
         return fold(events)
 
     return run
@@ -104,41 +102,3 @@ def written() -> Callable[..., Any]:
         return msgspec.json.decode(encode(chat_body(chat, "claude-x", stream, settings, WireNames(), known)))
 
     return build
-
-
-@pytest.fixture(scope="session")
-def recipe(shared: Path) -> Callable[[str], ModuleType]:
-    """Loads one of the recipes beside the repository."""
-
-    def load(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(name, shared / "recipes" / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
-
-
-@pytest.fixture(scope="session")
-def spec(shared: Path, recipe: Callable[[str], ModuleType]) -> Any:
-    """The published specification of the API, closed to unknown fields."""
-    return recipe("strict_spec").Spec(str(shared / "specs" / "anthropic.openapi.json"), closed=True)
-
-
-@pytest.fixture(scope="session")
-def recorded(shared: Path, recipe: Callable[[str], ModuleType]) -> Callable[..., Iterator[dict[str, Any]]]:
-    """The recorded interactions of an operation."""
-    index = json.loads((shared / "recorded" / "INDEX.json").read_text("utf-8"))
-    replay = recipe("replay")
-    files: dict[str, list[dict[str, Any]]] = {}
-
-    def find(op: str, *, stream: bool = False) -> Iterator[dict[str, Any]]:
-        for row in index:
-            if row["op"] == op and row["stream"] is stream and row["provider"] == "anthropic":
-                if row["file"] not in files:
-                    files[row["file"]] = replay.load(shared / "recorded" / row["file"])
-                yield {**files[row["file"]][row["n"]], "file": row["file"], "n": row["n"]}
-
-    return find

@@ -1,6 +1,6 @@
 """The vendor's own SDK as an oracle over the fake: the same bytes mean the same to both.
 
-What others recorded is compared in `test_recorded`, where the differences by design are listed too.
+What others recorded is compared in `tests/replay`.
 One more is in the headers: the SDK speaks a newer version of the API (2026-10-21 in 2.12), and sends its key
 as a bearer token; ours speaks the version that is configured, and sends `x-api-key`.
 """

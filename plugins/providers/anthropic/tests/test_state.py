@@ -105,7 +105,7 @@ def test_state_of_others_is_dropped_alone(written: Callable[..., Any]) -> None:
     assert "secret" not in json.dumps(body)
 
 
-def test_state_of_one_host_is_not_sent_to_another(written: Callable[..., Any]) -> None:
+def test_state_of_one_server_is_not_sent_to_another(written: Callable[..., Any]) -> None:
     data = json.dumps({"type": "thinking", "thinking": "t", "signature": "s"})
     turns = [Message.user("x"), None, Message.user("y")]
 
@@ -116,7 +116,8 @@ def test_state_of_one_host_is_not_sent_to_another(written: Callable[..., Any]) -
     assert roles("anthropic") == ["user", "assistant", "user"]
     assert roles("anthropic:other.example") == ["user"]
     assert roles("anthropic", base_url="http://127.0.0.1:1") == ["user"]
-    assert roles("anthropic:127.0.0.1", base_url="http://127.0.0.1:1") == ["user", "assistant", "user"]
+    assert roles("anthropic:127.0.0.1:1", base_url="http://127.0.0.1:1") == ["user", "assistant", "user"]
+    assert roles("anthropic:127.0.0.1:2", base_url="http://127.0.0.1:1") == ["user"]
 
 
 def test_marks_and_state_live_together(written: Callable[..., Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from gleitzeit_plugin_gemini import Gemini
-from gleitzeit_plugin_gemini.frames import AnswerParser, read_whole
+from gleitzeit_plugin_gemini.frames import PieceParser
 from gleitzeit_plugin_gemini.reader import AnswerReader
 
 from gleitzeit.testing import FakeContext
@@ -67,7 +67,7 @@ def parse() -> Callable[..., list[Event]]:
 
     def run(*pieces: bytes) -> list[Event]:
         events: deque[Event] = deque()
-        parser = AnswerParser(AnswerReader(WireNames(), "gemini:test:m"), answer_error)
+        parser = PieceParser(AnswerReader(WireNames(), "gemini:test:m"), answer_error)
         for piece in pieces:
             parser.feed(piece, events)
         parser.close(events)
@@ -83,7 +83,7 @@ def whole() -> Callable[[Any], Reply]:
     def run(body: Any) -> Reply:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         events: deque[Event] = deque()
-        read_whole(data, AnswerReader(WireNames(), "gemini:test:m"), answer_error, events)
+        PieceParser(AnswerReader(WireNames(), "gemini:test:m"), answer_error).whole(data, events)
         return fold(events)
 
     return run

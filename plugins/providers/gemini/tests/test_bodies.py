@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from gleitzeit_plugin_gemini import GeminiConfig
-from gleitzeit_plugin_gemini.bodies import chat_body, count_body
-from gleitzeit_plugin_gemini.vectors import embedding_bodies
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from gleitzeit_plugin_gemini.bodies import chat_body
 
-from gleitzeit.errors import InvalidRequestError, RequestError, UnsupportedError
-from gleitzeit.testing import strategies as some
+from gleitzeit.errors import InvalidRequestError, UnsupportedError
 from gleitzeit.testing.gemini_server import problem
 from gleitzeit.values import (
     AudioPart,
     Chat,
-    Embedding,
     FilePart,
     ImagePart,
     Message,
@@ -316,139 +308,3 @@ def test_options_are_joined_and_replace_nothing() -> None:
     }
     assert sent["safetySettings"] == [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]
     assert problem("generateContent", sent) is None
-
-
-# --- generated requests
-
-
-def conversations() -> st.SearchStrategy[tuple[Message, ...]]:
-    """Conversations whose calls are all answered."""
-    texts = st.builds(TextPart, some.texts(), provider_state=st.none() | some.provider_states())
-    thoughts = st.builds(ThinkingPart, some.texts(), provider_state=st.none() | some.provider_states())
-    media = st.sampled_from(
-        [
-            ImagePart(data=PNG),
-            ImagePart(url="https://example.org/x.png", detail="low"),
-            AudioPart(data=b"x", media_type="audio/wav"),
-            FilePart(data=b"x", media_type="application/pdf"),
-            FilePart(url="gs://b/x", media_type="video/mp4"),
-        ]
-    )
-    system = st.builds(Message, st.just("system"), st.lists(texts, max_size=2))
-    user = st.builds(Message, st.just("user"), st.lists(texts | media, max_size=3))
-    plain = st.builds(Message, st.just("assistant"), st.lists(texts | thoughts, max_size=3))
-
-    @st.composite
-    def round_trip(draw: Callable[..., Any]) -> tuple[Message, ...]:
-        ids = draw(st.lists(some.names(), min_size=1, max_size=3, unique=True))
-        calls = [
-            ToolCallPart(
-                id,
-                name=draw(some.names() | some.texts(80)),
-                arguments=draw(st.none() | some.json_objects()),
-                raw=draw(st.none() | some.texts()),
-            )
-            for id in ids
-        ]
-        said = draw(st.lists(texts | thoughts, max_size=2))
-        results = [
-            ToolResultPart(id, parts=draw(st.lists(texts | media, max_size=2)), is_error=draw(st.booleans()))
-            for id in draw(st.permutations(ids))
-        ]
-        return (Message("assistant", [*said, *calls]), Message.tool(*results))
-
-    groups = st.one_of(system.map(lambda m: (m,)), user.map(lambda m: (m,)), plain.map(lambda m: (m,)))
-    return st.lists(groups | round_trip(), min_size=1, max_size=4).map(
-        lambda found: (*(m for group in found for m in group), Message.user("and now?"))
-    )
-
-
-CHATS = st.builds(
-    Chat,
-    conversations(),
-    tools=st.lists(some.tools(), max_size=3),
-    parallel_tool_calls=st.sampled_from([None, True]),
-    response_schema=st.none() | st.builds(ResponseSchema, some.json_objects()),
-    reasoning=st.sampled_from([None, "low", "high", "none", "512"]),
-    max_tokens=st.none() | st.integers(1, 4096),
-    temperature=st.none() | st.floats(0, 2),
-    top_p=st.none() | st.floats(0, 1),
-    stop=st.lists(some.texts(4).filter(bool), max_size=4),
-    seed=st.none() | st.integers(0, 2**31 - 1),
-    options=st.sampled_from([{}, {"gemini": {"tools": [{"googleSearch": {}}]}}, {"other": {"x": 1}}]),
-)
-CONFIGS = st.sampled_from([GEMINI, VERTEX, OPENAPI])
-
-
-@pytest.fixture(scope="session")
-def spec(shared: Path) -> Any:
-    """The published specification of the API, closed to unknown fields."""
-    found = importlib.util.spec_from_file_location("strict_spec", shared / "recipes" / "strict_spec.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module.Spec(str(shared / "specs" / "gemini.openapi.json"), closed=True)
-
-
-def _problems(spec: Any, schema: str, sent: Any) -> list[str]:
-    """What is wrong; results with files by address are newer than the specification, the SDK has them."""
-    found = spec.problems(schema, sent)
-    return [wrong for wrong in found if not ("/functionResponse/parts/" in wrong and "fileData" in wrong)]
-
-
-@pytest.mark.shared
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
-@given(chat=CHATS, config=CONFIGS)
-def test_bodies_hold_to_the_specification(spec: Any, chat: Chat, config: GeminiConfig) -> None:
-    sent = body(chat, config)
-    assert _problems(spec, "GenerateContentRequest", sent) == []
-    counted = count_body({**sent}, "m", GEMINI)
-    assert _problems(spec, "CountTokensRequest", counted) == []
-
-
-@settings(max_examples=50, suppress_health_check=list(HealthCheck))
-@given(chat=CHATS, config=CONFIGS)
-def test_bodies_are_what_our_own_server_takes(chat: Chat, config: GeminiConfig) -> None:
-    assert problem("generateContent", body(chat, config)) is None
-
-
-@settings(max_examples=50, suppress_health_check=list(HealthCheck))
-@given(messages=st.lists(some.messages(), max_size=4), config=CONFIGS)
-def test_any_messages_are_written_or_refused(messages: list[Message], config: GeminiConfig) -> None:
-    try:
-        sent = body(Chat(messages), config)
-    except RequestError:
-        return
-    wrong = problem("generateContent", sent)
-    # Calls that nobody answered are the caller's: only they make the server refuse.
-    assert wrong is None or "function" in wrong
-
-
-@pytest.mark.shared
-@settings(max_examples=25, suppress_health_check=list(HealthCheck))
-@given(
-    inputs=st.lists(some.texts().filter(bool), min_size=1, max_size=4).map(tuple),
-    dimensions=st.none() | st.integers(1, 4096),
-    options=st.sampled_from([{}, {"gemini": {"taskType": "RETRIEVAL_QUERY", "title": "t"}}]),
-)
-def test_embedding_bodies_hold_to_the_specification(
-    spec: Any, inputs: tuple[str, ...], dimensions: int | None, options: Any
-) -> None:
-    embedding = Embedding(inputs, dimensions=dimensions, options=options)
-    for method, name in (
-        ("batchEmbedContents", "BatchEmbedContentsRequest"),
-        ("embedContent", "EmbedContentRequest"),
-    ):
-        for _, sent in embedding_bodies(embedding, method, "m", GEMINI):  # type: ignore[arg-type]
-            assert spec.problems(name, sent) == []
-            assert problem(method, sent) is None
-
-
-@pytest.mark.shared
-def test_the_specification_refuses_what_is_wrong(spec: Any) -> None:
-    good = body(Chat("x"))
-    assert spec.problems("GenerateContentRequest", {**good, "bogus": 1})
-    assert spec.problems(
-        "GenerateContentRequest", {**good, "toolConfig": {"functionCallingConfig": {"mode": "x"}}}
-    )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from gleitzeit_plugin_gemini import Gemini
-from gleitzeit_plugin_gemini.frames import AnswerParser, JSONElements
+from gleitzeit_plugin_gemini.frames import JSONElements, PieceParser
 from gleitzeit_plugin_gemini.reader import AnswerReader
 from hypothesis import given
 from hypothesis import strategies as st
@@ -266,7 +266,7 @@ def test_an_object_without_end_is_refused() -> None:
 @given(data=st.binary(max_size=200), cut=st.integers(0, 200))
 def test_no_bytes_break_the_parser(data: bytes, cut: int) -> None:
     events: deque[Event] = deque()
-    parser = AnswerParser(AnswerReader(WireNames(), "o"), answer_error)
+    parser = PieceParser(AnswerReader(WireNames(), "o"), answer_error)
     try:
         parser.feed(data[:cut], events)
         parser.feed(data[cut:], events)

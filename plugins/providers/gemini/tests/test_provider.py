@@ -283,7 +283,7 @@ def test_what_is_wrong_in_a_configuration_is_refused(config: dict[str, Any]) -> 
 
 def test_a_secret_is_not_in_the_repr(make: Make) -> None:
     provider = make(access_token="ya29-canary")
-    assert "canary" not in f"{provider!r} {provider._settings!r}"
+    assert "canary" not in f"{provider!r} {provider.config!r}"
 
 
 @pytest.mark.parametrize(

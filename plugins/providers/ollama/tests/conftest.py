@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gleitzeit_plugin_ollama import Ollama
 from gleitzeit_plugin_ollama.reader import AnswerReader
-from gleitzeit_plugin_ollama.stream import LineParser, read_whole
+from gleitzeit_plugin_ollama.stream import LineParser
 
 from gleitzeit.testing import FakeContext
 from gleitzeit.testing.ollama_server import Answer, OllamaServer
@@ -99,7 +99,7 @@ def whole() -> Callable[..., Reply]:
     def run(body: Any) -> Reply:
         events: deque[Event] = deque()
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        read_whole(data, AnswerReader(WireNames(), "ollama:test:m"), answer_error, events)
+        LineParser(AnswerReader(WireNames(), "ollama:test:m"), answer_error).whole(data, events)
         return fold(events)
 
     return run

@@ -9,7 +9,7 @@ from typing import Any
 from gleitzeit_plugin_ollama.downloads import read_pull
 from gleitzeit_plugin_ollama.listing import described, rows_of
 from gleitzeit_plugin_ollama.reader import AnswerReader
-from gleitzeit_plugin_ollama.stream import LineParser, read_whole
+from gleitzeit_plugin_ollama.stream import LineParser
 from gleitzeit_plugin_ollama.vectors import read_vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,7 +58,7 @@ def read(data: bytes, *, whole: bool) -> None:
     reader = AnswerReader(WireNames(), "ollama:test:m")
     try:
         if whole:
-            read_whole(data, reader, answer_error, events)
+            LineParser(reader, answer_error).whole(data, events)
         else:
             parser = LineParser(reader, answer_error)
             parser.feed(data, events)

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from gleitzeit_plugin_ollama import OllamaConfig
-from gleitzeit_plugin_ollama.bodies import chat_body, completion_body, embedding_body
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from gleitzeit_plugin_ollama.bodies import chat_body
 
 from gleitzeit.errors import InvalidRequestError, UnsupportedError
-from gleitzeit.testing import strategies as some
-from gleitzeit.testing.ollama_server.check import problem
 from gleitzeit.values import (
     AudioPart,
     Chat,
-    Completion,
-    Embedding,
     FilePart,
     ImagePart,
     Message,
     ProviderState,
-    ResponseSchema,
     TextPart,
     ThinkingPart,
     Tool,
@@ -179,179 +169,3 @@ def test_tools_are_left_out_where_none_may_be_called() -> None:
     assert "tools" not in body(Chat("x", tools=[WEATHER], tool_choice="none"))
     (tool,) = body(Chat("x", tools=[WEATHER], parallel_tool_calls=True))["tools"]
     assert tool["function"]["parameters"] == {"type": "object", "properties": {}}
-
-
-# --- against the fake's own check and the published specification
-
-
-def conversations() -> st.SearchStrategy[tuple[Message, ...]]:
-    """Conversations that this API can carry."""
-    state = st.none() | some.provider_states()
-    texts = st.builds(TextPart, some.texts(), provider_state=state)
-    thoughts = st.builds(ThinkingPart, some.texts(), provider_state=state) | some.texts().map(
-        lambda text: ThinkingPart(
-            text, provider_state=ProviderState("ollama:127.0.0.1:m", data=json.dumps({"thinking": text}))
-        )
-    )
-    images = st.builds(ImagePart, data=st.binary(min_size=1, max_size=8)) | st.just(
-        ImagePart(url="data:image/png;base64,eA==")
-    )
-    name = st.none() | some.names()
-    calls = st.builds(
-        ToolCallPart,
-        some.names(),
-        name=some.names() | some.texts(80),
-        arguments=st.none() | some.json_objects(),
-        raw=st.none() | some.texts(),
-    )
-    results = st.builds(
-        ToolResultPart,
-        some.names(),
-        name=st.none() | some.texts(80),
-        parts=st.lists(texts | images, max_size=2),
-        is_error=st.booleans(),
-    )
-    turns = st.one_of(
-        st.builds(Message, st.just("system"), st.lists(texts, max_size=2), name=name),
-        st.builds(Message, st.just("user"), st.lists(texts | images | results, max_size=3), name=name),
-        st.builds(Message, st.just("assistant"), st.lists(texts | thoughts | calls | images, max_size=3)),
-        st.builds(Message, st.just("tool"), st.lists(results, max_size=3)),
-    )
-    user = st.builds(Message, st.just("user"), texts)
-    return st.builds(lambda first, rest: (first, *rest), user, st.lists(turns, max_size=5))
-
-
-CHATS = st.builds(
-    Chat,
-    conversations(),
-    tools=st.lists(some.tools(), max_size=3),
-    tool_choice=st.sampled_from(["auto", "none"]),
-    parallel_tool_calls=st.sampled_from([None, True]),
-    response_schema=st.none() | st.builds(ResponseSchema, some.json_objects(), name=some.texts(70)),
-    reasoning=st.sampled_from([None, "low", "high", "none"]),
-    max_tokens=st.none() | st.integers(1, 4096),
-    temperature=st.none() | st.floats(0, 2),
-    top_p=st.none() | st.floats(0, 1),
-    stop=st.lists(some.texts(4), max_size=4),
-    seed=st.none() | st.integers(0, 2**31),
-    options=st.sampled_from(
-        [{}, {"ollama": {"keep_alive": 0, "options": {"top_k": 1}}}, {"other": {"x": 1}}]
-    ),
-)
-CONFIGS = st.sampled_from([PLAIN, FULL])
-
-
-@settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
-@given(chat=CHATS, stream=st.booleans(), config=CONFIGS)
-def test_chat_bodies_are_what_the_fake_takes(chat: Chat, stream: bool, config: OllamaConfig) -> None:
-    assert problem("/api/chat", body(chat, config, stream=stream)) is None
-
-
-@settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
-@given(operation=some.operations().filter(lambda found: isinstance(found, Chat)))
-def test_any_chat_at_all_is_sent_well_or_refused(operation: Chat) -> None:
-    try:
-        sent = body(operation)
-    except (InvalidRequestError, UnsupportedError):
-        return
-    assert problem("/api/chat", sent) is None
-
-
-@pytest.fixture(scope="session")
-def spec(shared: Path) -> Any:
-    """The published specification, with the fields of messages that it lacks and servers have."""
-    found = importlib.util.spec_from_file_location("strict_spec", shared / "recipes" / "strict_spec.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module.Spec(str(shared / "specs" / "ollama.openapi.yaml"))
-
-
-@pytest.mark.shared
-@settings(max_examples=30, suppress_health_check=list(HealthCheck), deadline=None)
-@given(chat=CHATS, stream=st.booleans(), config=CONFIGS)
-def test_chat_bodies_hold_to_the_specification(
-    spec: Any, chat: Chat, stream: bool, config: OllamaConfig
-) -> None:
-    assert spec.problems("ChatRequest", body(chat, config, stream=stream)) == []
-
-
-@pytest.mark.shared
-@settings(max_examples=25, suppress_health_check=list(HealthCheck), deadline=None)
-@given(
-    completion=st.builds(
-        Completion,
-        some.texts(),
-        max_tokens=st.none() | st.integers(1, 99),
-        temperature=st.none() | st.floats(0, 2),
-        stop=st.lists(some.texts(4), max_size=4),
-        options=st.sampled_from([{}, {"ollama": {"raw": True, "suffix": "x"}}]),
-    ),
-    stream=st.booleans(),
-    config=CONFIGS,
-)
-def test_completion_bodies_hold_to_the_specification(
-    spec: Any, completion: Completion, stream: bool, config: OllamaConfig
-) -> None:
-    sent = json.loads(msgspec.json.encode(completion_body(completion, "m", stream, config)))
-    assert spec.problems("GenerateRequest", sent) == []
-    assert problem("/api/generate", sent) is None
-
-
-@pytest.mark.shared
-@settings(max_examples=25, suppress_health_check=list(HealthCheck), deadline=None)
-@given(
-    inputs=st.lists(some.texts(), min_size=1, max_size=4).map(tuple),
-    dimensions=st.none() | st.integers(1, 4096),
-    config=CONFIGS,
-)
-def test_embedding_bodies_hold_to_the_specification(
-    spec: Any, inputs: tuple[str, ...], dimensions: int | None, config: OllamaConfig
-) -> None:
-    sent = embedding_body(Embedding(inputs, dimensions=dimensions), inputs, "m", config)
-    assert spec.problems("EmbedRequest", json.loads(msgspec.json.encode(sent))) == []
-    assert problem("/api/embed", sent) is None
-
-
-@pytest.mark.shared
-def test_the_specification_and_the_fake_refuse_what_is_wrong(spec: Any) -> None:
-    good = body(Chat("x"))
-    changes: tuple[dict[str, Any], ...] = (
-        {"bogus": 1},
-        {"messages": [{"role": "robot", "content": "x"}]},
-        {"messages": [{"role": "user"}]},
-        {"think": "very much"},
-        {"options": []},
-        {"tools": [{"type": "function", "function": {"name": "f"}}]},
-        {"messages": [{"role": "assistant", "content": "", "tool_calls": [{"function": {"arguments": {}}}]}]},
-        {"messages": [{"role": "user", "content": "x", "images": [3]}]},
-    )
-    for change in changes:
-        assert spec.problems("ChatRequest", {**good, **change}), change
-        assert problem("/api/chat", {**good, **change}), change
-
-
-@pytest.mark.shared
-async def test_the_fake_answers_as_the_specification_says(
-    spec: Any, server: Any, ask: Callable[..., Any]
-) -> None:
-    from gleitzeit.testing.ollama_server import Answer
-    from gleitzeit.testing.ollama_server.server import _download, _lines, _row, _shown, _vectors, _whole
-
-    answer = Answer("a b", thinking="c", calls=({"name": "f", "arguments": {}},))
-    asked = {"model": "m", "messages": [], "prompt": "x", "input": ["x"]}
-    for path, whole, event in (
-        ("/api/chat", "ChatResponse", "ChatStreamEvent"),
-        ("/api/generate", "GenerateResponse", "GenerateStreamEvent"),
-    ):
-        assert spec.check(whole, _whole(path, asked, answer)) == []
-        for line in _lines(path, asked, answer):
-            assert spec.check(event, line) == []
-    card = next(iter(server.models.values()))
-    assert spec.problems("ModelSummary", _row("m", card)) == []
-    assert spec.problems("ShowResponse", _shown(card)) == []
-    assert spec.problems("EmbedResponse", _vectors(asked)) == []
-    for line in _download("m", 9):
-        assert spec.problems("StatusEvent", line) == []
-    await ask("hi")

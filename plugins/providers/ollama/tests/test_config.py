@@ -112,16 +112,16 @@ async def test_an_instance_that_checks_no_certificates_has_a_client_of_its_own(
     provider = make(verify_ssl=False)
     async with provider.lifespan():
         await ask("x", by=provider)
-        assert provider._connection._own is not None
-        assert provider._connection._own is not provider.context.http
-        found: Any = provider._connection._own
+        assert provider._own is not None
+        assert provider._own is not provider.context.http
+        found: Any = provider._own
         assert found._transport._pool._ssl_context.verify_mode is ssl.CERT_NONE
-    assert provider._connection._own is None
+    assert provider._own is None
 
 
 async def test_timeouts_are_the_instances_own(make: Callable[..., Ollama]) -> None:
     provider = make(base_url="http://127.0.0.1:9", connect_timeout=0.5, read_timeout=3.0)
-    assert provider._connection.exchange._extensions == {
+    assert provider.exchange._extensions == {
         "timeout": {"connect": 0.5, "read": 3.0, "write": None, "pool": None}
     }
     with pytest.raises(CannotConnectError):

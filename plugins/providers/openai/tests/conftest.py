@@ -11,7 +11,7 @@ import pytest
 from gleitzeit_plugin_openai import OpenAI
 from gleitzeit_plugin_openai.filters import Filter
 from gleitzeit_plugin_openai.reader import AnswerReader
-from gleitzeit_plugin_openai.stream import ChatParser, read_whole
+from gleitzeit_plugin_openai.stream import ChatParser
 
 from gleitzeit.testing import FakeContext
 from gleitzeit.testing.openai_server import Answer, OpenAIServer
@@ -86,7 +86,7 @@ def whole() -> Callable[..., Reply]:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         events: deque[Event] = deque()
         reader = AnswerReader(WireNames(), "openai:test:m", filters)
-        read_whole(data, reader, answer_error, events)
+        ChatParser(reader, answer_error).whole(data, events)
         return fold(events)
 
     return run

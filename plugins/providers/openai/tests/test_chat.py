@@ -228,7 +228,8 @@ async def test_json_though_a_stream_was_asked(play: Play, server: OpenAIServer, 
 
 
 async def test_a_stream_though_json_was_asked(play: Play) -> None:
-    body = 'data: {"id":"x","choices":[{"delta":{"content":"unasked"}}]}\n\ndata: [DONE]\n\n'
+    choice = '{"delta":{"content":"unasked"},"finish_reason":"stop"}'
+    body = f'data: {{"id":"x","choices":[{choice}]}}\n\ndata: [DONE]\n\n'
     reply = await play(body=body, headers={"content-type": "text/event-stream"})
     assert reply.text == "unasked"
     assert reply.parts == (TextPart("unasked"),)

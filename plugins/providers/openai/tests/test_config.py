@@ -132,7 +132,7 @@ async def test_without_a_word_of_its_own_an_instance_connects_as_the_host_says()
 
 async def test_the_connect_timeout_is_the_instances_own(make: Callable[..., OpenAI]) -> None:
     provider = make(base_url="http://127.0.0.1:9/v1", connect_timeout=0.5, read_timeout=3.0)
-    assert provider._exchange._extensions == {
+    assert provider.exchange._extensions == {
         "timeout": {"connect": 0.5, "read": 3.0, "write": None, "pool": None}
     }
     with pytest.raises(CannotConnectError):

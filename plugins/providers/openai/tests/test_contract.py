@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from gleitzeit_plugin_openai import OpenAI
+from gleitzeit_plugin_openai import AzureOpenAI, OpenAI
 
-from gleitzeit.errors import RateLimitedError
+from gleitzeit.errors import OverloadedError, RateLimitedError
 from gleitzeit.testing import ProviderCase, ProviderContract
 from gleitzeit.testing.openai_server import Answer, OpenAIServer, Rule, Script
 from gleitzeit.values import Chat
@@ -15,7 +16,19 @@ from gleitzeit.values import Chat
 KEY = "sk-canary-0123456789abcdef"
 
 
-def script(after: int) -> Script:
+PIECES = {
+    "chat": (
+        {"id": "c", "choices": [{"index": 0, "delta": {"content": "one"}, "finish_reason": None}]},
+        {"error": {"message": "overloaded", "type": "server_error", "code": "server_is_overloaded"}},
+    ),
+    "responses": (
+        {"type": "response.output_text.delta", "item_id": "i", "output_index": 0, "delta": "one"},
+        {"type": "error", "code": "server_is_overloaded", "message": "overloaded"},
+    ),
+}
+
+
+def script(api: str, after: int) -> Script:
     """Answers well and badly; the faults strike after so many events, of which the last is content."""
     return Script(
         {
@@ -23,19 +36,30 @@ def script(after: int) -> Script:
             "silent": (Rule(Answer("never", fault="stall")),),
             "halting": (Rule(Answer("one two three", fault="stall", after=after)),),
             "truncated": (Rule(Answer("one two three", fault="cut", after=after)),),
-            "failing": (Rule(Answer.error(429, "slow down", code="rate_limit_exceeded")),),
+            "failing": (
+                Rule(
+                    Answer.error(
+                        429, "slow down", code="rate_limit_exceeded", headers={"retry-after-ms": "7000"}
+                    )
+                ),
+            ),
+            "breaking": (Rule(Answer(frames=PIECES[api], done=False)),),
+            "ragged": (Rule(Answer("pong, {user}", newline="\r\n", chunk=3)),),
+            "strange": (Rule(Answer("pong, {user}", beside={"news": {"x": ["unheard of"]}})),),
         }
     )
 
 
 class TestOpenAI(ProviderContract):
+    thorough = True
     api, after = "chat", 3
+    plugin: Any = OpenAI
 
     @pytest.fixture
     async def case(self) -> AsyncIterator[ProviderCase]:
-        async with OpenAIServer(script(self.after), api_key=KEY) as server:
+        async with OpenAIServer(script(self.api, self.after), api_key=KEY) as server:
             yield ProviderCase(
-                OpenAI,
+                self.plugin,
                 config={"base_url": server.url, "api_key": KEY, "api": self.api},
                 request=Chat("ping").to("good"),
                 text="pong, ping",
@@ -45,7 +69,14 @@ class TestOpenAI(ProviderContract):
                 truncated=Chat("x").to("truncated"),
                 failing=Chat("x").to("failing"),
                 failure=RateLimitedError,
+                retry_after=7,
+                breaking=Chat("x").to("breaking"),
+                broken=OverloadedError,
+                ragged=Chat("ping").to("ragged"),
+                strange=Chat("ping").to("strange"),
+                strange_text="unheard of",
                 sent=lambda _: len(server.requests),
+                connections=lambda _: server.connections,
                 left=lambda _: sum(call.closed.is_set() for call in server.requests),
                 secret=KEY,
             )
@@ -53,3 +84,7 @@ class TestOpenAI(ProviderContract):
 
 class TestResponses(TestOpenAI):
     api, after = "responses", 6
+
+
+class TestAzure(TestOpenAI):
+    plugin = AzureOpenAI

@@ -11,7 +11,9 @@ from gleitzeit_plugin_openai import OpenAI
 from gleitzeit.testing.openai_server import OpenAIServer
 from gleitzeit.values import AudioPart, Chat, Message, ProviderState, Reply
 
-SPEAK = Chat("hi", options={"openai": {"modalities": ["text", "audio"], "audio": {"format": "mp3"}}})
+SPEAK = Chat(
+    "hi", options={"openai": {"modalities": ["text", "audio"], "audio": {"format": "mp3", "voice": "x"}}}
+)
 
 
 def encoded(data: bytes) -> str:

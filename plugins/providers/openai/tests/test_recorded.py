@@ -1,68 +1,108 @@
-"""Traffic that others recorded, over a socket and through the parser alone.
+"""What `tests/replay` does not ask of recorded traffic: the very bytes, and what a reader of a stream sees.
 
-What all of it means, compared with the vendor's SDK, is in `tests/replay/vendors/openai_chat.py`, whose
-differences by design go beside those that `test_oracle` lists. The recordings are no part of the
-repository; without them these tests are skipped.
+The recordings are no part of the repository; without them these tests are skipped.
 """
 
 from __future__ import annotations
 
-import itertools
+import json
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final
 
+import msgspec
 import pytest
-from gleitzeit_plugin_openai import OpenAI
+from gleitzeit_plugin_openai import OpenAIConfig
+from gleitzeit_plugin_openai.responses.bodies import response_body, response_owner
+from gleitzeit_plugin_openai.responses.reader import ResponseReader
+from gleitzeit_plugin_openai.responses.stream import ResponseParser
 
-from gleitzeit.testing import FakeContext
-from gleitzeit.testing.faulty import Answer, FaultyServer
-from gleitzeit.testing.loopback import Call
-from gleitzeit.values import Chat, Event, Reply, Stream
+from gleitzeit.values import Chat, Event, Message, Reply, ToolResultPart
 from gleitzeit.values.fold import fold
+from gleitzeit.wire.codec import dumps, loads
+from gleitzeit.wire.errors import answer_error
+from gleitzeit.wire.names import WireNames
 from tests.replay.recordings import Interaction, Recordings
 
 pytestmark = pytest.mark.shared
 
-
-class Recorded(FaultyServer[Answer]):
-    """Says what is in the queue, whatever is asked."""
-
-    prefix = "/v1"
-
-    def respond(self, call: Call) -> Answer:
-        return self.answers.popleft()
+OWNER: Final = response_owner(OpenAIConfig(), "m")
+Parse = Callable[..., list[Event]]
 
 
 @pytest.fixture(scope="module")
-def streams(shared: Path) -> list[Interaction]:
-    """The recorded streams of OpenAI's chat completions."""
-    return [one for one in Recordings(shared / "recorded").find(("openai",), ("chat",)) if one.stream]
+def chats(shared: Path) -> list[Interaction]:
+    """Recorded chat completions."""
+    return list(Recordings(shared / "recorded").find(("openai",), ("chat",)))
+
+
+@pytest.fixture(scope="module")
+def responses(shared: Path) -> list[Interaction]:
+    """Recorded responses of all vendors, compactions among them."""
+    found = Recordings(shared / "recorded")
+    rows = found.find(tuple({provider for provider, _ in found.counts()}), ("responses",))
+    return [one for one in rows if one.status < 400 and not one.path.endswith("/input_tokens")]
+
+
+def parsed(body: bytes) -> list[Event]:
+    events: deque[Event] = deque()
+    parser = ResponseParser(ResponseReader(WireNames(), OWNER), answer_error)
+    parser.whole(body, events)
+    return list(events)
+
+
+def items_of(body: bytes) -> list[bytes]:
+    """The items of a whole body, or of a stream's last response, as they were written."""
+    if not body.startswith(b"{"):
+        lines = [line[5:] for line in body.splitlines() if line.startswith(b"data:") and b'"output"' in line]
+        body = bytes(msgspec.json.decode(lines[-1], type=dict[str, msgspec.Raw])["response"])
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    return [bytes(item) for item in msgspec.json.decode(fields["output"], type=list[msgspec.Raw])]
+
+
+def history(reply: Reply, model: str = "m") -> bytes:
+    """What is sent after this answer, which was stored as JSON meanwhile."""
+    stored = loads(Message, dumps(reply.message))
+    results = [ToolResultPart(call.id, parts="done") for call in stored.tool_calls]
+    turns = [Message.user("hi"), stored, *([Message.tool(*results)] if results else [])]
+    chat = Chat([*turns, Message.user("on")])
+    return msgspec.json.encode(response_body(chat, model, False, OpenAIConfig(), WireNames()))
+
+
+@pytest.mark.feature("S004-04")
+def test_items_come_back_byte_for_byte_in_their_order(responses: list[Interaction]) -> None:
+    for one in responses:
+        reply = fold(parsed(one.body))
+        came = items_of(one.body)
+        kept = [part.provider_state.data.encode() for part in reply.parts if part.provider_state is not None]
+        assert sorted(kept) == sorted(came)
+        assert one.stream or kept == came
+        while kept and json.loads(kept[-1])["type"] == "reasoning":
+            kept.pop()  # it is refused without what followed it
+        assert b",".join(kept) in history(reply)
+    assert len(responses) > 280
+
+
+def test_state_does_not_go_to_others(responses: list[Interaction]) -> None:
+    """Another model gets what was said and called, and nothing that only its author can read."""
+    for one in responses:
+        sent: list[Any] = json.loads(history(fold(parsed(one.body)), "other"))["input"]
+        assert {item["type"] for item in sent} <= {"message", "function_call", "function_call_output"}
+        assert "encrypted" not in json.dumps(sent)
 
 
 @pytest.mark.feature("S004-03")
-async def test_streams_over_a_socket_in_awkward_pieces(streams: list[Interaction]) -> None:
-    async with Recorded() as server, FakeContext("p") as context:
-        provider = OpenAI(OpenAI.Config(base_url=server.url), context)
-
-        async def said(body: bytes, chunk: int, packed: bool) -> Reply:
-            server.answers.append(Answer(frames=[body], chunk=chunk, gzip=packed))
-            stream = await provider.call(Chat("hi").to("m", stream=True))
-            assert isinstance(stream, Stream)
-            return await stream.collect()
-
-        for one in streams[:3]:
-            crlf = one.body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-            whole = await said(one.body, 0, False)
-            assert whole.finish_reason is not None
-            for body, chunk, packed in ((crlf, 3, False), (one.body, 7, True)):
-                assert await said(body, chunk, packed) == whole
-
-
 def test_the_text_of_a_stream_only_ever_grows(
-    streams: list[Interaction], parse: Callable[..., list[Event]]
+    chats: list[Interaction], responses: list[Interaction], parse: Parse
 ) -> None:
     """What was shown is never taken back: each prefix of the events is a prefix of the answer."""
-    for one in streams:
-        events = parse(one.body)
-        texts = [fold(events[:end]).text for end in range(len(events) + 1)]
-        assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(texts))
+    streams = [parse(one.body) for one in chats if one.stream]
+    streams += [parsed(one.body) for one in responses if one.stream]
+    assert len(streams) > 40
+    for events in streams:
+        shown = ""
+        for end in range(0, len(events) + 1, max(1, len(events) // 40)):
+            text = fold(events[:end]).text
+            assert text.startswith(shown)
+            shown = text

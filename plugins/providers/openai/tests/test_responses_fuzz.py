@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any
 
 from gleitzeit_plugin_openai.responses.reader import ResponseReader
-from gleitzeit_plugin_openai.responses.stream import ResponseParser, read_response
+from gleitzeit_plugin_openai.responses.stream import ResponseParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -118,7 +118,9 @@ def test_streams(frames: list[Any], size: int) -> None:
 def test_whole_answers(body: Any) -> None:
     events: deque[Event] = deque()
     try:
-        read_response(json.dumps(body).encode(), ResponseReader(WireNames(), "o"), answer_error, events)
+        ResponseParser(ResponseReader(WireNames(), "o"), answer_error).whole(
+            json.dumps(body).encode(), events
+        )
     except GleitzeitError:
         return
     assert isinstance(events[-1], Finished)

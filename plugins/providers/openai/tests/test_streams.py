@@ -52,9 +52,14 @@ def test_a_finish_reason_without_done_is_a_good_end(parse: Parse, chunk: Chunk, 
     assert fold(parse(sse(chunk(content="a"), chunk(finish="length")))).finish_reason == "length"
 
 
-def test_done_without_a_finish_reason_is_a_good_end(parse: Parse, chunk: Chunk, sse: Sse) -> None:
-    reply = fold(parse(sse(chunk(content="a"), "[DONE]")))
-    assert (reply.text, reply.finish_reason, reply.raw_finish_reason) == ("a", "stop", None)
+def test_done_without_a_finish_reason_is_a_truncated_stream(parse: Parse, chunk: Chunk, sse: Sse) -> None:
+    """Real servers write it when they break off for another call; who has counted all tokens has not."""
+    for wire in (sse(chunk(content="a"), "[DONE]"), sse("[DONE]")):
+        with pytest.raises(TruncatedStreamError, match="without a finish reason") as cut:
+            parse(wire)
+        assert cut.value.sent is True
+    counted = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+    assert fold(parse(sse(chunk(content="a"), counted, "[DONE]"))).finish_reason == "stop"
 
 
 def test_neither_is_a_truncated_stream(parse: Parse, chunk: Chunk, sse: Sse) -> None:
@@ -73,7 +78,8 @@ def test_the_last_frame_needs_no_blank_line(parse: Parse, chunk: Chunk, sse: Sse
 
 
 def test_role_and_empty_deltas_are_not_content(parse: Parse, chunk: Chunk, sse: Sse) -> None:
-    wire = sse(chunk(role="assistant", content=""), chunk(content=None), chunk(), chunk(content=""), "[DONE]")
+    empty = [chunk(role="assistant", content=""), chunk(content=None), chunk(), chunk(content="")]
+    wire = sse(*empty, chunk(finish="stop"), "[DONE]")
     assert not any(event.content for event in parse(wire)[:-1])
 
 
@@ -120,7 +126,9 @@ def test_usage_that_never_came_is_none(parse: Parse, chunk: Chunk, sse: Sse) -> 
 
 @pytest.mark.parametrize("usage", [{}, {"prompt_tokens": "many"}, {"prompt_tokens": -1}, [], "x", 3])
 def test_strange_usage_is_none(parse: Parse, chunk: Chunk, sse: Sse, usage: Any) -> None:
-    assert fold(parse(sse({**chunk(content="a"), "usage": usage}, "[DONE]"))).usage is None
+    assert (
+        fold(parse(sse({**chunk(content="a"), "usage": usage}, chunk(finish="stop"), "[DONE]"))).usage is None
+    )
 
 
 def test_further_choices_are_left_out(parse: Parse, chunk: Chunk, sse: Sse) -> None:
@@ -184,14 +192,17 @@ def test_content_as_a_list_of_parts(parse: Parse, chunk: Chunk, sse: Sse) -> Non
 
 def test_half_a_surrogate_pair_waits_for_the_other_half(parse: Parse, chunk: Chunk) -> None:
     frames = [json.dumps(chunk(content=text)) for text in ("a\ud83d", "\ude00b", "c\ud83d", "d")]
-    wire = "".join(f"data: {frame}\n\n" for frame in [*frames, json.dumps(chunk(content="\ud83d")), "[DONE]"])
+    wire = "".join(
+        f"data: {frame}\n\n"
+        for frame in [*frames, json.dumps(chunk(content="\ud83d", finish="stop")), "[DONE]"]
+    )
     text = fold(parse(wire.encode())).text
     assert text == "a😀bc\ufffdd?"
     text.encode()
 
 
 def test_json_with_raw_control_characters_is_read(parse: Parse) -> None:
-    wire = b'data: {"choices":[{"delta":{"content":"a\tb\x01"}}]}\n\ndata: [DONE]\n\n'
+    wire = b'data: {"choices":[{"delta":{"content":"a\tb\x01"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
     assert fold(parse(wire)).text == "a\tb\x01"
 
 

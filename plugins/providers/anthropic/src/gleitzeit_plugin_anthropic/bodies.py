@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-import msgspec
-
 from gleitzeit.errors import InvalidRequestError, UnsupportedError
 from gleitzeit.values import Chat, Model, Tool
 from gleitzeit.wire.names import WireNames
+from gleitzeit.wire.options import given_options, wanted_tool
 from gleitzeit_plugin_anthropic.config import AnthropicConfig
 from gleitzeit_plugin_anthropic.effort import reasoning_fields
 from gleitzeit_plugin_anthropic.marks import PLUGIN, state_owner
 from gleitzeit_plugin_anthropic.turns import TurnWriter
 
-__all__ = ["SAMPLING", "chat_body", "count_body", "encode", "options_of"]
+__all__ = ["SAMPLING", "chat_body", "count_body", "options_of"]
 
 #: Parameters that models may refuse, and whose absence changes nothing but chance.
 SAMPLING: Final = ("temperature", "top_p", "top_k")
@@ -26,28 +25,12 @@ _OURS: Final = frozenset({"model", "messages", "stream", "system"})
 _UNCOUNTED: Final = frozenset(
     {"max_tokens", "stream", "stop_sequences", "metadata", "service_tier", "inference_geo", "container"}
 ) | frozenset(SAMPLING)
-_encoder: Final = msgspec.json.Encoder()
-
-
-def encode(body: Mapping[str, Any]) -> bytes:
-    """A body as JSON."""
-    try:
-        return _encoder.encode(body)
-    except UnicodeEncodeError:
-        raise InvalidRequestError("a text holds half a surrogate pair, which JSON cannot carry") from None
-    except TypeError as error:
-        raise InvalidRequestError(f"an option or schema holds what is not JSON: {error}") from None
 
 
 def options_of(chat: Chat, config: AnthropicConfig) -> dict[str, Any]:
     """The vendor's options: those of the instance, and those of the request over them."""
     given = {**config.options, **chat.options.get(PLUGIN, {})}
-    for name in given:
-        if name in _OURS:
-            raise InvalidRequestError(
-                f"option {name!r} is set by the request itself", hint="leave it out of options"
-            )
-    return given
+    return given_options({PLUGIN: given}, PLUGIN, _OURS)
 
 
 def chat_body(
@@ -146,19 +129,12 @@ def _tool(tool: Tool, names: WireNames) -> dict[str, Any]:
 
 
 def _choose(body: dict[str, Any], chat: Chat, names: WireNames) -> None:
-    choice, offered = chat.tool_choice, [tool.name for tool in chat.tools]
-    offered += [tool["name"] for tool in body["tools"][len(offered) :] if "name" in tool]
+    choice = wanted_tool(chat, [tool.get("name") for tool in body["tools"][len(chat.tools) :]])
     written: dict[str, Any] | None = None
-    if choice == "required":
-        written = {"type": "any"}
-    elif choice == "none":
-        written = {"type": "none"} if body["tools"] else None
-    elif choice != "auto":
+    if choice in ("none", "required"):
+        written = {"type": "none" if choice == "none" else "any"}
+    elif choice is not None:
         written = {"type": "tool", "name": names.encode(choice)}
-    if choice == "required" and not body["tools"]:
-        raise InvalidRequestError("tool_choice 'required' needs `tools`")
-    if choice not in ("auto", "none", "required", *offered):
-        raise InvalidRequestError(f"tool_choice {choice!r} needs that tool among `tools`")
     if chat.parallel_tool_calls is not None and body["tools"] and choice != "none":
         written = written or {"type": "auto"}
         written["disable_parallel_tool_use"] = not chat.parallel_tool_calls

@@ -55,7 +55,7 @@ def reasoning_fields(
 
 def _way(model: Model | None) -> str:
     """How the model takes it. Unknown models are taken for current ones, which decide for themselves."""
-    if model is None or "capabilities" not in model.metadata:
+    if model is None or not isinstance(model.metadata.get("capabilities"), Mapping):
         return "adaptive"
     if _supports(model, "thinking", "types", "adaptive"):
         return "adaptive"

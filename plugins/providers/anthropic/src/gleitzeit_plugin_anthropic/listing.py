@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from gleitzeit.errors import MalformedAnswerError
 from gleitzeit.values import Chat, Completion, Model
+from gleitzeit.wire.exchange import decoded
 
-__all__ = ["next_page", "read_models"]
+__all__ = ["read_models"]
 
 #: Our word for what the list says a model can do.
 _WORDS: Final = {
@@ -25,24 +24,20 @@ _WORDS: Final = {
 }
 
 
-def read_models(body: bytes) -> tuple[list[Model], Any]:
-    """The models on one page of `/v1/models`, and the decoded page."""
-    try:
-        page = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise MalformedAnswerError("the list of models is not JSON", body=body, sent=True) from None
+def read_models(body: bytes) -> tuple[list[Model], dict[str, str] | None]:
+    """The models on one page of `/v1/models`, and the query of the next."""
+    page = decoded(body, "the list of models")
     rows = page.get("data") if isinstance(page, Mapping) else page
     if not isinstance(rows, list):
         raise MalformedAnswerError("the list of models is not a list", body=body, sent=True)
-    return [model for row in rows if (model := _model(row)) is not None], page
+    return [model for row in rows if (model := _model(row)) is not None], _next(page)
 
 
-def next_page(page: Any) -> str | None:
-    """The id to go on after; None on the last page."""
+def _next(page: Any) -> dict[str, str] | None:
     if not isinstance(page, Mapping) or page.get("has_more") is not True:
         return None
     last = page.get("last_id")
-    return last if isinstance(last, str) and last else None
+    return {"after_id": last} if isinstance(last, str) and last else None
 
 
 def _model(row: Any) -> Model | None:

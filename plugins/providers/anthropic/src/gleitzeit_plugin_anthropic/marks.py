@@ -24,8 +24,8 @@ _decode: Final = msgspec.json.Decoder(Fields).decode
 
 
 def state_owner(config: AnthropicConfig) -> str:
-    """The tag of opaque state: Anthropic's own goes from model to model, that of others stays at its host."""
-    return PLUGIN if config.official else f"{PLUGIN}:{config.host}"
+    """The tag of opaque state: Anthropic's own goes from model to model, others' stays at its server."""
+    return PLUGIN if config.official else f"{PLUGIN}:{config.site}"
 
 
 def mark(part: P, **fields: Any) -> P:

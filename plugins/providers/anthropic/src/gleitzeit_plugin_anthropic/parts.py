@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 from collections.abc import Iterable
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
-
-import msgspec
 
 from gleitzeit.errors import InvalidRequestError, UnsupportedError
 from gleitzeit.values import (
@@ -21,19 +17,13 @@ from gleitzeit.values import (
     ToolResultPart,
 )
 from gleitzeit.wire.names import WireNames
+from gleitzeit.wire.parts import IMAGES, as_base64, image_type, kinds, own_arguments, read_data_url
 from gleitzeit_plugin_anthropic.marks import read_state
 
-__all__ = ["BlockWriter", "kinds"]
+__all__ = ["BlockWriter"]
 
-_IMAGES: Final = (
-    (b"\x89PNG", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"RIFF", "image/webp"),
-)
-_IMAGE_TYPES: Final = frozenset(kind for _, kind in _IMAGES)
+_IMAGE_TYPES: Final = frozenset(kind for _, kind in IMAGES)
 _ID: Final = re.compile(r"[a-zA-Z0-9_-]+")
-_DATA_URL: Final = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),(.*)", re.S)
 _PDF: Final = "application/pdf"
 
 
@@ -112,13 +102,7 @@ def _arguments(part: ToolCallPart) -> Any:
     if part.arguments is None:
         # The wire takes objects only; the vendor's documentation wraps broken JSON in this way.
         return {"INVALID_JSON": part.raw or ""}
-    if part.raw is not None and part.raw.strip():
-        try:
-            if msgspec.json.decode(part.raw) == part.arguments:
-                return msgspec.Raw(part.raw.strip().encode())
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            pass
-    return part.arguments
+    return own_arguments(part) or part.arguments
 
 
 def _wire_id(id: str) -> str:
@@ -134,13 +118,13 @@ def _image_source(part: ImagePart | FilePart) -> dict[str, Any]:
     if part.data is None and part.url is not None and not part.url.startswith("data:"):
         return {"type": "url", "url": part.url}
     data, kind = _data(part)
-    kind = kind or next((kind for magic, kind in _IMAGES if data.startswith(magic)), None)
+    kind = kind or image_type(data)
     if kind not in _IMAGE_TYPES:
         raise UnsupportedError(
             f"the Messages API takes no image of type {kind or 'unknown'}",
             hint=f"give one of {', '.join(sorted(_IMAGE_TYPES))} with its `media_type`",
         )
-    return {"type": "base64", "media_type": kind, "data": _base64(data)}
+    return {"type": "base64", "media_type": kind, "data": as_base64(data)}
 
 
 def _file(part: FilePart) -> dict[str, Any]:
@@ -165,7 +149,7 @@ def _file(part: FilePart) -> dict[str, Any]:
     data, found = _data(part)
     kind = found or _PDF
     if kind == _PDF:
-        return _document(part, {"type": "base64", "media_type": _PDF, "data": _base64(data)})
+        return _document(part, {"type": "base64", "media_type": _PDF, "data": as_base64(data)})
     if kind.startswith("text/"):
         try:
             text = data.decode("utf-8")
@@ -189,22 +173,5 @@ def _data(part: ImagePart | FilePart) -> tuple[bytes, str | None]:
     """The bytes of a part and their type, from its data or a `data:` address."""
     if part.data is not None:
         return part.data, part.media_type.lower() if part.media_type else None
-    match = _DATA_URL.fullmatch(part.url or "")
-    if match is None:
-        raise InvalidRequestError("a `data:` address is not readable", hint="give `data` and `media_type`")
-    kind, more, text = match.groups()
-    try:
-        data = unquote_to_bytes(text)
-        data = base64.b64decode(data, validate=True) if ";base64" in more else data
-    except ValueError:
-        raise InvalidRequestError("a `data:` address holds no base64", hint="give `data`") from None
-    return data, (part.media_type or kind or "").lower() or None
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
-
-
-def kinds(parts: Iterable[Part]) -> str:
-    """The kinds of parts, for messages to people."""
-    return ", ".join(sorted({f"a {part.type} part" for part in parts}))
+    data, kind = read_data_url(part.url or "")
+    return data, (part.media_type or kind).lower() or None

@@ -11,8 +11,9 @@ import msgspec
 from gleitzeit.errors import InvalidRequestError, UnsupportedError
 from gleitzeit.values import Message, Part, TextPart, ThinkingPart, ToolCallPart, ToolResultPart
 from gleitzeit.wire.names import WireNames
+from gleitzeit.wire.parts import kinds
 from gleitzeit_plugin_anthropic.marks import MARK, read_state
-from gleitzeit_plugin_anthropic.parts import BlockWriter, kinds
+from gleitzeit_plugin_anthropic.parts import BlockWriter
 
 __all__ = ["TurnWriter"]
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from gleitzeit.errors import InvalidRequestError
 from gleitzeit_plugin_gemini.config import GeminiConfig
 
-__all__ = ["full_name", "model_list", "plain_name", "state_owner", "url_of"]
+__all__ = ["full_name", "path_of", "plain_name", "state_owner"]
 
 #: The key of our options in `Chat.options`, and the beginning of the tag of our state.
 PLUGIN: Final = "gemini"
@@ -32,16 +32,11 @@ def full_name(model: str, config: GeminiConfig) -> str:
     return f"projects/{config.project}/locations/{config.location}/publishers/google/{name}"
 
 
-def url_of(model: str, method: str, config: GeminiConfig) -> str:
-    """The address of a method of a model."""
-    return f"{config.root}/{full_name(model, config)}:{method}"
-
-
-def model_list(config: GeminiConfig) -> str:
-    """The address of the list of models."""
-    return f"{config.root}/publishers/google/models" if config.vertex else f"{config.root}/models"
+def path_of(model: str, method: str, config: GeminiConfig) -> str:
+    """The path of a method of a model, below the root."""
+    return f"/{full_name(model, config)}:{method}"
 
 
 def state_owner(config: GeminiConfig, model: str) -> str:
     """The tag of opaque state: it belongs to one service and one model."""
-    return f"{PLUGIN}:{'vertex' if config.vertex else config.host}:{plain_name(model)}"
+    return f"{PLUGIN}:{'vertex' if config.vertex else config.site}:{plain_name(model)}"

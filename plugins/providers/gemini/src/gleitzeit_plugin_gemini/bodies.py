@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gleitzeit.errors import InvalidRequestError, UnsupportedError
-from gleitzeit.values import Chat, Completion, Tool
+from gleitzeit.values import Chat, Tool
 from gleitzeit.wire.names import WireNames
+from gleitzeit.wire.options import given_options, wanted_tool
 from gleitzeit_plugin_gemini.address import PLUGIN, full_name, state_owner
 from gleitzeit_plugin_gemini.config import GeminiConfig
 from gleitzeit_plugin_gemini.dialect import openapi_schema
 from gleitzeit_plugin_gemini.parts import ContentWriter
 
-__all__ = ["as_chat", "chat_body", "count_body", "given_options"]
+__all__ = ["OURS", "chat_body", "count_body"]
 
-_OURS: Final = frozenset({"model", "contents", "systemInstruction", "stream"})
+#: Fields of a request that options may not set.
+OURS: Final = frozenset({"model", "contents", "systemInstruction", "stream"})
 _LEVELS: Final = {"none": 0, "off": 0, "dynamic": -1, "auto": -1}
 
 
@@ -43,7 +45,7 @@ def chat_body(chat: Chat, model: str, config: GeminiConfig, names: WireNames) ->
         body["generationConfig"] = generation
     if config.safety:
         body["safetySettings"] = _safety(config.safety)
-    return _with_options(body, given_options(chat.options))
+    return _with_options(body, given_options(chat.options, PLUGIN, OURS))
 
 
 def count_body(body: dict[str, Any], model: str, config: GeminiConfig) -> dict[str, Any]:
@@ -52,30 +54,6 @@ def count_body(body: dict[str, Any], model: str, config: GeminiConfig) -> dict[s
         counted = ("contents", "systemInstruction", "tools", "generationConfig")
         return {key: body[key] for key in counted if key in body}
     return {"generateContentRequest": {"model": full_name(model, config), **body}}
-
-
-def as_chat(completion: Completion) -> Chat:
-    """A text to continue as a conversation of one turn: the API has no other way."""
-    return Chat(
-        completion.prompt,
-        max_tokens=completion.max_tokens,
-        temperature=completion.temperature,
-        top_p=completion.top_p,
-        stop=completion.stop,
-        seed=completion.seed,
-        options=completion.options,
-    )
-
-
-def given_options(options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Our options of an operation; raises for those that the request itself sets."""
-    given = dict(options.get(PLUGIN, ()))
-    for name in given:
-        if name in _OURS:
-            raise InvalidRequestError(
-                f"option {name!r} is set by the request itself", hint="leave it out of options"
-            )
-    return given
 
 
 def _tool(tool: Tool, names: WireNames, config: GeminiConfig) -> dict[str, Any]:
@@ -90,17 +68,10 @@ def _tool(tool: Tool, names: WireNames, config: GeminiConfig) -> dict[str, Any]:
 
 
 def _tool_choice(chat: Chat, names: WireNames) -> dict[str, Any] | None:
-    choice = chat.tool_choice
-    if choice == "auto" or (choice == "none" and not chat.tools):
-        return None
-    if choice == "none":
-        return {"mode": "NONE"}
-    if choice == "required" and chat.tools:
-        return {"mode": "ANY"}
-    if choice not in {tool.name for tool in chat.tools}:
-        needs = "needs `tools`" if choice == "required" else "needs that tool among `tools`"
-        raise InvalidRequestError(f"tool_choice {choice!r} {needs}")
-    return {"mode": "ANY", "allowedFunctionNames": [names.encode(choice)]}
+    choice = wanted_tool(chat)
+    if choice in ("none", "required"):
+        return {"mode": "NONE" if choice == "none" else "ANY"}
+    return None if choice is None else {"mode": "ANY", "allowedFunctionNames": [names.encode(choice)]}
 
 
 def _generation(chat: Chat, config: GeminiConfig) -> dict[str, Any]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from gleitzeit.errors import GleitzeitError, InvalidRequestError, MalformedAnswerError
 from gleitzeit.values import Chat, Invoke, Message, Tool
 from gleitzeit.wire.codec import from_json
+from gleitzeit.wire.exchange import decoded
 
 __all__ = ["chat_of", "read_count"]
 
@@ -53,10 +52,7 @@ def _values(cls: Any, given: Any, name: str) -> list[Any]:
 
 def read_count(body: bytes) -> dict[str, Any]:
     """The counts of an answer: `input_tokens`, and the vendor's own fields beside it."""
-    try:
-        answer = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        answer = None
+    answer = decoded(body, "the answer")
     if not isinstance(answer, dict) or type(answer.get("totalTokens", 0)) is not int:
         raise MalformedAnswerError("the answer is not the JSON of a count of tokens", body=body, sent=True)
     # A count of nothing is left out on this wire.

@@ -9,14 +9,13 @@ from typing import Final
 
 from gleitzeit.errors import ContentRefusedError, GleitzeitError, MalformedAnswerError, TruncatedStreamError
 from gleitzeit.values import Event
+from gleitzeit.wire.frames import BLANK, FIELDS, AnswerParser
 from gleitzeit.wire.sse import EVENT_LIMIT, SSEDecoder
 from gleitzeit_plugin_gemini.reader import AnswerReader
 from gleitzeit_plugin_gemini.shapes import Answer, decode
 
-__all__ = ["AnswerParser", "JSONElements", "read_whole"]
+__all__ = ["JSONElements", "PieceParser"]
 
-_BLANK: Final = b" \t\r\n\xef\xbb\xbf"
-_FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 _OUTSIDE: Final = re.compile(rb'["{}]')
 _INSIDE: Final = re.compile(rb'["\\]')
 #: An error that stands bare behind the events of a stream.
@@ -77,17 +76,17 @@ class JSONElements:
         return done
 
 
-class AnswerParser:
-    """Parses the bytes of one stream. `error` makes our error of an error in it.
+class PieceParser(AnswerParser):
+    """Parses the bytes of one answer.
 
     The terminal mark is a finish reason; what follows it is read until the input ends, as counts and
     sources may come late.
     """
 
+    reader: AnswerReader
+
     def __init__(self, reader: AnswerReader, error: Callable[[object], GleitzeitError]) -> None:
-        self.complete = False
-        self._reader = reader
-        self._error = error
+        super().__init__(reader, error)
         self._sse = SSEDecoder()
         self._json = JSONElements()
         #: None: not known yet, as nothing but blank has come.
@@ -97,15 +96,15 @@ class AnswerParser:
         self._kept = 0
 
     @property
-    def ended(self) -> bool:
-        """Has the terminal mark come?"""
-        return self.complete or self._reader.finished
+    def finished(self) -> bool:
+        """Has a finish reason come?"""
+        return self.reader.finished
 
     def feed(self, chunk: bytes, events: deque[Event]) -> None:
         """Append the events in `chunk`."""
         if self._is_json is None:
             self._begin += chunk
-            begin = self._begin.lstrip(_BLANK)
+            begin = self._begin.lstrip(BLANK)
             if not begin:
                 self._begin = self._begin[-8:]
                 return
@@ -123,25 +122,37 @@ class AnswerParser:
         if self._is_json is False:
             for event in self._sse.close():
                 self._last(event.data, events)
-        if not self._reader.finished:
+        if not self.reader.finished:
             self._unfinished()
         self.complete = True
-        self._reader.close(events)
+        self.reader.close(events)
+
+    def whole(self, body: bytes, events: deque[Event]) -> None:
+        """Append the events of a whole body; a stream that came unasked is read to its end."""
+        if body[:64].lstrip(BLANK).startswith((*FIELDS, b"[")):
+            self.feed(body, events)
+            self.close(events)
+            return
+        answer = _answer(body, self.error)
+        _read(answer, body, self.reader, self.error, events)
+        if not answer.candidates:
+            raise MalformedAnswerError("the answer holds no candidate", body=body, sent=True)
+        self.reader.close(events)
 
     def _element(self, data: bytes, events: deque[Event]) -> None:
         if not data.strip() or data[:6] == b"[DONE]":
             return  # a sign of life, or the mark of another protocol
-        _read(_answer(data, self._error), data, self._reader, self._error, events)
+        _read(_answer(data, self.error), data, self.reader, self.error, events)
 
     def _last(self, data: bytes, events: deque[Event]) -> None:
         """The last event, which may be half a one: that is no fault of its own."""
         try:
             answer = decode(data)
         except ValueError:
-            if not self._reader.finished and _BARE_ERROR.match(data):
-                raise _malformed(data, self._error) from None
+            if not self.reader.finished and _BARE_ERROR.match(data):
+                raise _malformed(data, self.error) from None
             return
-        _read(answer, data, self._reader, self._error, events)
+        _read(answer, data, self.reader, self.error, events)
 
     def _keep(self, chunk: bytes) -> None:
         self._tail.append(chunk)
@@ -154,34 +165,12 @@ class AnswerParser:
         # In an array an error is an element like others, and what looks like one lies inside of one.
         found = None if self._is_json else _BARE_ERROR.search(tail)
         if found is not None:
-            raise self._error(found[1])
-        if (
-            self._is_json
-            and not self._reader.started
-            and not self._json.inside
-            and tail.strip(_BLANK + b"[]")
-        ):
-            raise _malformed(tail, self._error)
+            raise self.error(found[1])
+        if self._is_json and not self.reader.started and not self._json.inside and tail.strip(BLANK + b"[]"):
+            raise _malformed(tail, self.error)
         raise TruncatedStreamError(
-            "the stream ended without a finish reason", hint="the answer is incomplete; ask again"
+            "the stream ended without a finish reason", hint="the answer is incomplete; ask again", sent=True
         )
-
-
-def read_whole(
-    body: bytes, reader: AnswerReader, error: Callable[[object], GleitzeitError], events: deque[Event]
-) -> None:
-    """Append the events of a whole body; a stream that came unasked is read to its end."""
-    begin = body[:64].lstrip(_BLANK)
-    if begin.startswith((*_FIELDS, b"[")):
-        parser = AnswerParser(reader, error)
-        parser.feed(body, events)
-        parser.close(events)
-        return
-    answer = _answer(body, error)
-    _read(answer, body, reader, error, events)
-    if not answer.candidates:
-        raise MalformedAnswerError("the answer holds no candidate", body=body, sent=True)
-    reader.close(events)
 
 
 def _answer(data: bytes, error: Callable[[object], GleitzeitError]) -> Answer:
@@ -220,7 +209,7 @@ def _blocked(feedback: dict[str, object], data: bytes) -> ContentRefusedError:
 
 def _malformed(data: bytes, error: Callable[[object], GleitzeitError]) -> MalformedAnswerError:
     # Only what speaks of an error is quoted, as errors are: all else may be content.
-    begin = data[:32].lstrip(_BLANK + b"[{ ")
+    begin = data[:32].lstrip(BLANK + b"[{ ")
     tells = begin.startswith((b'"error"', b"<"))
     told = error(data).message if tells else f"{len(data)} bytes of content"
     return MalformedAnswerError(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from gleitzeit.errors import MalformedAnswerError
 from gleitzeit.values import Model
+from gleitzeit.wire.exchange import decoded
 from gleitzeit_plugin_gemini.address import plain_name
 
 __all__ = ["read_models"]
@@ -21,12 +20,9 @@ _METHODS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def read_models(body: bytes) -> tuple[list[Model], str | None]:
-    """The models on a page of the list, and the token of the next page."""
-    try:
-        page = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise MalformedAnswerError("the list of models is not JSON", body=body, sent=True) from None
+def read_models(body: bytes) -> tuple[list[Model], dict[str, str] | None]:
+    """The models on a page of the list, and the query of the next."""
+    page = decoded(body, "the list of models")
     if not isinstance(page, Mapping):
         raise MalformedAnswerError("the list of models is not an object", body=body, sent=True)
     rows: list[Any] = next(
@@ -34,7 +30,7 @@ def read_models(body: bytes) -> tuple[list[Model], str | None]:
     )
     token = page.get("nextPageToken")
     models = [model for row in rows if (model := _model(row)) is not None]
-    return models, token if isinstance(token, str) and token else None
+    return models, {"pageToken": token} if isinstance(token, str) and token else None
 
 
 def _model(row: Any) -> Model | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import mimetypes
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
-from urllib.parse import unquote_to_bytes
 
 from gleitzeit.errors import InvalidRequestError, UnsupportedError
 from gleitzeit.values import AudioPart, FilePart, ImagePart
+from gleitzeit.wire.parts import as_base64, read_data_url
 from gleitzeit_plugin_gemini.config import GeminiConfig
 
 __all__ = ["Medium", "medium"]
@@ -39,9 +37,7 @@ def medium(part: Medium, config: GeminiConfig) -> dict[str, Any]:
     """A part as `inlineData` or `fileData`; raises where neither can be made of it."""
     written: dict[str, Any]
     if part.data is not None:
-        written = {
-            "inlineData": {"mimeType": _type(part), "data": base64.b64encode(part.data).decode("ascii")}
-        }
+        written = {"inlineData": {"mimeType": _type(part), "data": as_base64(part.data)}}
     elif part.url is not None and part.url[:5].lower() == "data:":
         written = {"inlineData": _data_url(part.url)}
     else:
@@ -90,15 +86,7 @@ def _type(part: Medium) -> str:
 
 
 def _data_url(url: str) -> dict[str, str]:
-    head, comma, body = url[5:].partition(",")
-    kind, *rest = head.split(";")
-    try:
-        if not comma or not kind:
-            raise ValueError("no type")
-        if "base64" in rest:
-            data = base64.b64decode(unquote_to_bytes(body), validate=True)
-        else:
-            data = unquote_to_bytes(body)
-    except (binascii.Error, ValueError):
-        raise InvalidRequestError("a data: address is not well formed") from None
-    return {"mimeType": kind, "data": base64.b64encode(data).decode("ascii")}
+    data, kind = read_data_url(url)
+    if not kind:
+        raise InvalidRequestError("a data: address without a media type", hint="give `data` and `media_type`")
+    return {"mimeType": kind, "data": as_base64(data)}

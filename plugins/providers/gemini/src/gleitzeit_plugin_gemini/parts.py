@@ -21,6 +21,7 @@ from gleitzeit.values import (
     ToolResultPart,
 )
 from gleitzeit.wire.names import WireNames
+from gleitzeit.wire.parts import own_arguments
 from gleitzeit_plugin_gemini.config import GeminiConfig
 from gleitzeit_plugin_gemini.media import medium
 from gleitzeit_plugin_gemini.shapes import fields_of
@@ -117,7 +118,7 @@ class ContentWriter:
         inner = inner or {}
         name = self._names.encode(part.name)
         self._called[part.id] = _Called(name, inner.get("id"), len(self._called))
-        call = {**inner, "name": name, "args": _arguments(part)}
+        call = {**inner, "name": name, "args": own_arguments(part) or part.arguments or {}}
         return {**(kept or {}), "functionCall": call}
 
     def _result(self, part: ToolResultPart, after: list[dict[str, Any]]) -> dict[str, Any]:
@@ -170,17 +171,6 @@ def _system_text(part: Part) -> str:
     if not isinstance(part, TextPart):
         raise UnsupportedError(f"a system turn cannot hold a {part.type} part", hint="send it in a user turn")
     return part.text
-
-
-def _arguments(part: ToolCallPart) -> Any:
-    """The arguments as an object: as they came where they still say the same, else anew."""
-    if part.raw and part.arguments is not None:
-        try:
-            if msgspec.json.decode(part.raw) == part.arguments:
-                return msgspec.Raw(part.raw.encode())
-        except (msgspec.MsgspecError, UnicodeError):
-            pass
-    return part.arguments or {}
 
 
 def _structured(text: str) -> Any:

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
-import msgspec
-
-from gleitzeit.errors import GleitzeitError, InvalidRequestError, MalformedAnswerError
+from gleitzeit.errors import GleitzeitError, InvalidRequestError
 from gleitzeit.values import Embedding, Usage
-from gleitzeit_plugin_gemini.address import full_name
-from gleitzeit_plugin_gemini.bodies import given_options
+from gleitzeit.wire.exchange import decoded
+from gleitzeit.wire.options import given_options
+from gleitzeit.wire.vectors import Batch, misfit, numbers
+from gleitzeit_plugin_gemini.address import PLUGIN, full_name
+from gleitzeit_plugin_gemini.bodies import OURS
 from gleitzeit_plugin_gemini.config import EmbeddingApi, GeminiConfig
 
-__all__ = ["Vector", "embedding_bodies", "read_vectors"]
-
-Vector: TypeAlias = tuple[float, ...]
+__all__ = ["embedding_bodies", "read_vectors"]
 
 
 def embedding_bodies(
     embedding: Embedding, method: EmbeddingApi, model: str, config: GeminiConfig
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each request's number of inputs, and its body."""
-    options = given_options(embedding.options)
-    for name in ("content", "requests", "instances"):
-        if name in options:
-            raise InvalidRequestError(f"option {name!r} is set by the request itself")
+    ours = OURS | {"content", "requests", "instances"}
+    options = given_options(embedding.options, PLUGIN, ours)
     if embedding.dimensions is not None:
         options["outputDimensionality"] = embedding.dimensions
     if any(not text for text in embedding.inputs):
@@ -58,17 +55,12 @@ def _predict(texts: tuple[str, ...], options: Mapping[str, Any]) -> dict[str, An
     return body
 
 
-def read_vectors(
-    body: bytes, count: int, error: Callable[[object], GleitzeitError]
-) -> tuple[list[Vector], Usage | None]:
+def read_vectors(body: bytes, count: int, error: Callable[[object], GleitzeitError]) -> Batch:
     """The vectors of an answer in order, and the tokens that they cost where they are told.
 
     Raises `MalformedAnswerError` where there are not `count` vectors.
     """
-    try:
-        answer = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise MalformedAnswerError("the answer is not the JSON of embeddings", body=body, sent=True) from None
+    answer = decoded(body, "the answer")
     if not isinstance(answer, dict):
         answer = {}
     if answer.get("error") is not None:
@@ -84,11 +76,11 @@ def read_vectors(
         held = answer["embeddings"]
     else:
         held = [answer["embedding"]] if "embedding" in answer else []
-    vectors = [_vector(_inner(item, "values")) for item in held]
+    vectors = [numbers(_inner(item, "values")) for item in held]
     if len(vectors) != count:
-        raise _wrong(f"{len(vectors)} embeddings came for {count} inputs")
+        raise misfit(f"{len(vectors)} embeddings came for {count} inputs")
     usage = None if tokens is None else Usage(input=tokens, raw=told if isinstance(told, dict) else None)
-    return vectors, usage
+    return Batch(vectors, usage)
 
 
 def _inner(item: Any, name: str) -> Any:
@@ -100,13 +92,3 @@ def _count(item: Any, name: str) -> int | None:
     if type(value) is float and value.is_integer():
         value = int(value)
     return value if type(value) is int and value >= 0 else None
-
-
-def _vector(value: Any) -> Vector:
-    if not isinstance(value, list) or not all(type(number) in (float, int) for number in value):
-        raise _wrong("an embedding is no list of numbers")
-    return tuple(map(float, value))
-
-
-def _wrong(what: str) -> MalformedAnswerError:
-    return MalformedAnswerError(what, sent=True, retryable=False)

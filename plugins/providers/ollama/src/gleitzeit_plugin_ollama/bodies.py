@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from gleitzeit.errors import InvalidRequestError, UnsupportedError
 from gleitzeit.values import Chat, Completion, Embedding, Tool
 from gleitzeit.wire.names import WireNames
+from gleitzeit.wire.options import given_options, wanted_tool
 from gleitzeit_plugin_ollama.config import OllamaConfig, duration
 from gleitzeit_plugin_ollama.parts import MessageWriter
 
-__all__ = ["PLUGIN", "chat_body", "completion_body", "context_of", "embedding_body", "state_owner"]
+__all__ = ["PLUGIN", "chat_body", "completion_body", "context_of", "embedding_bodies", "state_owner"]
 
 #: The key of our options in `Chat.options`.
 PLUGIN: Final = "ollama"
@@ -22,7 +23,7 @@ _SWITCHES: Final[Mapping[str, bool]] = {"none": False, "off": False, "on": True}
 
 def state_owner(config: OllamaConfig, model: str) -> str:
     """The tag of opaque state: it belongs to one server and one model."""
-    return f"{PLUGIN}:{config.host}:{model}"
+    return f"{PLUGIN}:{config.site}:{model}"
 
 
 def chat_body(chat: Chat, model: str, stream: bool, config: OllamaConfig, names: WireNames) -> dict[str, Any]:
@@ -50,14 +51,16 @@ def completion_body(completion: Completion, model: str, stream: bool, config: Ol
     return _finish(body, completion, stream, config)
 
 
-def embedding_body(
-    embedding: Embedding, inputs: tuple[str, ...], model: str, config: OllamaConfig
-) -> dict[str, Any]:
-    """The body for one batch of inputs to `/api/embed`."""
-    body: dict[str, Any] = {"model": model, "input": list(inputs), "truncate": config.truncate}
-    if embedding.dimensions is not None:
-        body["dimensions"] = embedding.dimensions
-    return _merged(body, {}, embedding.options, config)
+def embedding_bodies(
+    embedding: Embedding, model: str, config: OllamaConfig
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each request's number of inputs, and its body for `/api/embed`."""
+    for start in range(0, len(embedding.inputs), config.embedding_batch):
+        inputs = embedding.inputs[start : start + config.embedding_batch]
+        body: dict[str, Any] = {"model": model, "input": list(inputs), "truncate": config.truncate}
+        if embedding.dimensions is not None:
+            body["dimensions"] = embedding.dimensions
+        yield len(inputs), _merged(body, {}, embedding.options, config)
 
 
 def context_of(body: Mapping[str, Any]) -> int | None:
@@ -67,14 +70,10 @@ def context_of(body: Mapping[str, Any]) -> int | None:
 
 
 def _tools(chat: Chat, names: WireNames) -> list[dict[str, Any]]:
-    choice = chat.tool_choice
+    choice = wanted_tool(chat)
     if choice == "none":
         return []  # what is not offered is not called
-    if choice != "auto":
-        if choice == "required" and not chat.tools:
-            raise InvalidRequestError("tool_choice 'required' needs `tools`")
-        if choice != "required" and choice not in {tool.name for tool in chat.tools}:
-            raise InvalidRequestError(f"tool_choice {choice!r} needs that tool among `tools`")
+    if choice is not None:
         raise UnsupportedError(
             f"Ollama cannot be made to call a tool: tool_choice is {choice!r}",
             hint="use 'auto', and offer only the tool that is wanted",
@@ -125,12 +124,7 @@ def _merged(
     config: OllamaConfig,
 ) -> dict[str, Any]:
     """The body with the configured options, those of the operation over them, the caller's own on top."""
-    given = dict(options.get(PLUGIN, ()))
-    for name in given:
-        if name in _OURS:
-            raise InvalidRequestError(
-                f"option {name!r} is set by the request itself", hint="leave it out of options"
-            )
+    given = given_options(options, PLUGIN, _OURS)
     own = given.pop("options", None) or {}
     if not isinstance(own, Mapping):
         raise InvalidRequestError("option 'options' is an object of model options, such as top_k")

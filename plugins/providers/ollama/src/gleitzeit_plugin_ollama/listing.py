@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-import msgspec
-
 from gleitzeit.errors import MalformedAnswerError
 from gleitzeit.values import Chat, Completion, Embedding, Model, Operation
+from gleitzeit.wire.exchange import decoded
 
-__all__ = ["decoded", "described", "full_name", "is_remote", "rows_of", "short_name"]
+__all__ = ["described", "full_name", "is_remote", "record", "rows_of", "short_name"]
 
 _LATEST: Final = ":latest"
 _OPERATIONS: Final[Mapping[str, tuple[type[Operation], ...]]] = {
@@ -29,12 +28,9 @@ def full_name(name: str) -> str:
     return name if ":" in name.rpartition("/")[2] else name + _LATEST
 
 
-def decoded(body: bytes, what: str) -> Mapping[str, Any]:
+def record(body: bytes, what: str) -> Mapping[str, Any]:
     """The JSON object in `body`; raises `MalformedAnswerError` naming `what`."""
-    try:
-        found = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise MalformedAnswerError(f"{what} is not JSON", body=body, sent=True) from None
+    found = decoded(body, what)
     if not isinstance(found, Mapping):
         raise MalformedAnswerError(f"{what} is not a JSON object", body=body, sent=True)
     return found
@@ -42,7 +38,7 @@ def decoded(body: bytes, what: str) -> Mapping[str, Any]:
 
 def rows_of(body: bytes) -> list[Mapping[str, Any]]:
     """The models in an answer of `/api/tags`, each with a `name`."""
-    rows = decoded(body, "the list of models").get("models")
+    rows = record(body, "the list of models").get("models")
     if rows is None:
         rows = []  # Go writes an empty list as null in places
     if not isinstance(rows, list):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
 
 from gleitzeit.errors import InvalidRequestError, UnsupportedError
 from gleitzeit.values import Finished, Invoke, Reply, Stream
 from gleitzeit.wire.exchange import Answer
 from gleitzeit_plugin_ollama.config import duration
 from gleitzeit_plugin_ollama.downloads import AfterPull, Ending
-from gleitzeit_plugin_ollama.listing import decoded
+from gleitzeit_plugin_ollama.listing import record
 from gleitzeit_plugin_ollama.pulls import Pulls
 
 __all__ = ["METHODS", "Methods"]
@@ -24,21 +24,16 @@ METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "unload": ("model",),
     "version": (),
 }
+#: Sends one request: method, path and body.
+Send: TypeAlias = Callable[[str, str, object], Awaitable[Answer]]
 _GETS: Final = {"ps": "/api/ps", "version": "/api/version"}
-
-
-class Sender(Protocol):
-    """Sends one request."""
-
-    async def send(self, method: str, path: str, body: Any = None) -> Answer:
-        """The whole answer."""
 
 
 class Methods:
     """Runs the methods; the answer is in the `data` of the reply."""
 
-    def __init__(self, sender: Sender, pulls: Pulls) -> None:
-        self._sender = sender
+    def __init__(self, send: Send, pulls: Pulls) -> None:
+        self._send = send
         self._pulls = pulls
 
     async def call(self, operation: Invoke, stream: bool) -> Reply | Stream:
@@ -77,8 +72,8 @@ class Methods:
         return Reply(data=data, finish_reason="stop")
 
     async def _reply(self, method: str, path: str, body: Mapping[str, Any] | None) -> Reply:
-        answer = await self._sender.send(method, path, body)
-        return Reply(data=decoded(answer.body, "the answer"), finish_reason="stop")
+        answer = await self._send(method, path, body)
+        return Reply(data=record(answer.body, "the answer"), finish_reason="stop")
 
 
 def _arguments(operation: Invoke) -> dict[str, Any]:

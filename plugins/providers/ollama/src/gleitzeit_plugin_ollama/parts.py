@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -21,10 +18,9 @@ from gleitzeit.values import (
     ToolResultPart,
 )
 from gleitzeit.wire.names import WireNames
+from gleitzeit.wire.parts import as_base64, kinds, read_data_url
 
 __all__ = ["MessageWriter"]
-
-_DATA_URL: Final = re.compile(r"data:[^,]*;base64,(.*)", re.S)
 
 
 class MessageWriter:
@@ -56,7 +52,7 @@ class MessageWriter:
                 yield self._result(part)
         if message.role == "tool":
             if rest:
-                raise InvalidRequestError(f"a tool turn holds tool results only, not {_kinds(rest)}")
+                raise InvalidRequestError(f"a tool turn holds tool results only, not {kinds(rest)}")
         elif rest or not message.parts:
             yield _turn("user", rest)
 
@@ -100,7 +96,7 @@ def _turn(role: str, parts: Iterable[Part], *, media: bool = True) -> dict[str, 
         elif isinstance(part, ImagePart) and media:
             images.append(_image(part))
         elif isinstance(part, (ToolCallPart, ToolResultPart, ThinkingPart)):
-            raise InvalidRequestError(f"a {role} turn cannot hold {_kinds([part])}")
+            raise InvalidRequestError(f"a {role} turn cannot hold {kinds([part])}")
         else:
             raise UnsupportedError(
                 f"Ollama takes no {part.type} in a {role} turn", hint="send text, or images in a user turn"
@@ -114,18 +110,9 @@ def _turn(role: str, parts: Iterable[Part], *, media: bool = True) -> dict[str, 
 def _image(part: ImagePart) -> str:
     """The picture as base64: the server fetches nothing."""
     if part.data:
-        return base64.b64encode(part.data).decode("ascii")
+        return as_base64(part.data)
     if part.url is None:
         raise InvalidRequestError("an image needs its `data`")
-    found = _DATA_URL.fullmatch(part.url)
-    if found is None:
+    if part.url[:5].lower() != "data:":
         raise UnsupportedError("Ollama takes images as data, not by address", hint="give `data`")
-    try:
-        base64.b64decode(found[1], validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidRequestError("the data: address of an image holds no base64") from None
-    return found[1]
-
-
-def _kinds(parts: Iterable[Part]) -> str:
-    return ", ".join(sorted({f"a {part.type} part" for part in parts}))
+    return as_base64(read_data_url(part.url)[0])

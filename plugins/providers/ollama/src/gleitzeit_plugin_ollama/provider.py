@@ -3,85 +3,83 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from gleitzeit.errors import (
-    AccessError,
-    GleitzeitError,
-    RequestError,
-    SecurityDeniedError,
-    UnknownModelError,
-    UnsupportedError,
-)
-from gleitzeit.plugin import Provider
+import httpx2
+
+from gleitzeit.errors import GleitzeitError, SecurityDeniedError, UnknownModelError, UnsupportedError
 from gleitzeit.values import (
     Chat,
     Completion,
     Embedding,
-    Event,
     Health,
     Invoke,
     Model,
-    RateLimits,
     Reply,
     Request,
     Stream,
     Usage,
 )
-from gleitzeit.values.fold import fold
-from gleitzeit.wire.exchange import Answer
-from gleitzeit.wire.limits import rate_limits
+from gleitzeit.wire.exchange import Answer, shut
 from gleitzeit.wire.names import WireNames
+from gleitzeit.wire.provider import HttpProvider, read_reply
 from gleitzeit.wire.source import ResponseEvents
+from gleitzeit.wire.vectors import collected
 from gleitzeit_plugin_ollama.bodies import (
     chat_body,
     completion_body,
     context_of,
-    embedding_body,
+    embedding_bodies,
     state_owner,
 )
 from gleitzeit_plugin_ollama.config import OllamaConfig
-from gleitzeit_plugin_ollama.connection import Connection, encode
-from gleitzeit_plugin_ollama.downloads import AfterPull
-from gleitzeit_plugin_ollama.listing import decoded, described, full_name, is_remote, rows_of
+from gleitzeit_plugin_ollama.downloads import AfterPull, read_pull, refused
+from gleitzeit_plugin_ollama.listing import described, full_name, is_remote, record, rows_of
 from gleitzeit_plugin_ollama.methods import Methods
-from gleitzeit_plugin_ollama.pulls import Pulls
+from gleitzeit_plugin_ollama.pulls import Pulls, Tell
 from gleitzeit_plugin_ollama.reader import AnswerReader
-from gleitzeit_plugin_ollama.stream import LineParser, read_whole
-from gleitzeit_plugin_ollama.vectors import Vector, read_vectors
+from gleitzeit_plugin_ollama.stream import LineParser
+from gleitzeit_plugin_ollama.vectors import read_vectors
 
 if TYPE_CHECKING:
     from gleitzeit.kinds import Context
 
 __all__ = ["Ollama"]
 
-#: Seconds for which a call that went well proves health.
-_FRESH: Final = 30.0
 #: Models that are asked for their details at the same time.
 _SHOWN: Final = 4
 
 
-class Ollama(Provider):
-    """Chat, completions and embeddings of a server of Ollama's, and its models."""
+class Ollama(HttpProvider):
+    """Chat, completions and embeddings of a server of Ollama's, and its models.
+
+    What is private goes to no model that the server only passes on to a cloud.
+    """
 
     Config: ClassVar[Any] = OllamaConfig
+    config: OllamaConfig
     complete: ClassVar[bool] = False
+    offers: ClassVar[str] = "chat, completion, embedding or invoke"
+    accepts: ClassVar[str] = "application/json, application/x-ndjson"
     manifest: ClassVar[Mapping[str, Any]] = {
-        "capabilities": ("chat", "completion", "embedding", "streaming", "thinking", "tools", "vision"),
+        "capabilities": (
+            "chat",
+            "completion",
+            "embedding",
+            "pull",
+            "streaming",
+            "thinking",
+            "tools",
+            "vision",
+        ),
     }
 
     def __init__(self, config: OllamaConfig, context: Context) -> None:
         super().__init__(config, context)
-        self._settings = config
-        self._connection = Connection(config, context)
-        self._succeeded: float | None = None
-        self._failed: GleitzeitError | None = None
-        self._pulls = Pulls(self._connection.pull)
-        self._methods = Methods(self._connection, self._pulls)
+        self._pulls = Pulls(self._pull)
+        self._methods = Methods(self._send, self._pulls)
         #: What `/api/show` said, by digest.
         self._shown: dict[str, Mapping[str, Any]] = {}
         #: Models that have refused `think`.
@@ -89,32 +87,22 @@ class Ollama(Provider):
         #: Models whose context has been seen full.
         self._full: set[str] = set()
 
-    def __repr__(self) -> str:
-        return f"<Ollama {self.context.name!r} at {self._settings.base_url}>"
-
-    @property
-    def local(self) -> bool:
-        """True for a server on a loopback address; its cloud models get nothing that is private."""
-        return self._settings.loopback
-
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Ends downloads, and closes the instance's own client, if one was needed."""
-        try:
-            yield
-        finally:
+        async with super().lifespan():
             try:
-                await self._pulls.aclose()
+                yield
             finally:
-                await self._connection.aclose()
+                await self._pulls.aclose()
 
     async def provide_models(self) -> list[Model]:
         """The models that the server has, with what it says of each."""
-        rows = rows_of((await self._connection.send("GET", "/api/tags")).body)
+        rows = rows_of((await self._send("GET", "/api/tags")).body)
         gate = asyncio.Semaphore(_SHOWN)
 
         async def describe(row: Mapping[str, Any]) -> Model:
-            if not self._settings.show:
+            if not self.config.show:
                 return described(row, None)
             async with gate:
                 return described(row, await self._details(row))
@@ -125,56 +113,39 @@ class Ollama(Provider):
         self._shown = {digest: shown for digest, shown in self._shown.items() if digest in kept}
         return list({(model := task.result()).name: model for task in tasks}.values())
 
-    async def health(self, deep: bool = False) -> Health:
-        """Judges by the last call, else by the server's version; `deep` also counts models. Costs nothing."""
-        if not deep and self._succeeded is not None and time.monotonic() - self._succeeded < _FRESH:
-            return Health("ok", detail="the last call went well")
-        begun = time.monotonic()
+    async def probe(self, deep: bool) -> Health:
+        """Asks for the server's version; `deep` also counts models."""
         data: dict[str, Any] = {}
         try:
             if deep:
-                data["models"] = len(rows_of((await self._connection.send("GET", "/api/tags")).body))
-            version = decoded((await self._connection.send("GET", "/api/version")).body, "the version").get(
-                "version"
-            )
+                data["models"] = len(rows_of((await self._send("GET", "/api/tags")).body))
+            version = record((await self._send("GET", "/api/version")).body, "the version").get("version")
         except GleitzeitError as error:
             return Health("error", detail=str(error))
-        data["version"] = version
-        if isinstance(self._failed, AccessError):
-            return Health("error", detail=f"the server answers, but calls are refused: {self._failed.code}")
-        return Health("ok", detail=f"Ollama {version}", latency=time.monotonic() - begun, data=data)
+        return Health("ok", detail=f"Ollama {version}", data={**data, "version": version})
 
-    async def call(self, request: Request) -> Reply | Stream:
-        """Answer a chat, a completion, an embedding, or a method such as `pull`."""
-        try:
-            answer = await self._answer(request)
-        except GleitzeitError as error:
-            error.provider = error.provider or self.context.name
-            if not isinstance(error, RequestError):  # those say nothing of the server's health
-                self._failed, self._succeeded = error, None
-            raise
-        self._failed, self._succeeded = None, time.monotonic()
-        return answer
+    async def chat(self, request: Request, chat: Chat) -> Reply | Stream:
+        """Answer a chat."""
+        names = WireNames()
+        body = chat_body(chat, request.name, request.stream, self.config, names)
+        return await self._adapted(request, "/api/chat", body, names)
 
-    async def _answer(self, request: Request) -> Reply | Stream:
-        operation, settings, model = request.operation, self._settings, request.name
-        if isinstance(operation, Chat):
-            names = WireNames()
-            body = chat_body(operation, model, request.stream, settings, names)
-            return await self._adapted(request, "/api/chat", body, names)
-        if isinstance(operation, Completion):
-            body = completion_body(operation, model, request.stream, settings)
-            return await self._adapted(request, "/api/generate", body, WireNames())
-        if isinstance(operation, Embedding):
-            return await self._embed(request, operation)
-        if isinstance(operation, Invoke):
-            return await self._methods.call(operation, request.stream)
-        raise UnsupportedError(
-            f"{self.context.name}: {operation.kind} is not what this API offers",
-            hint="ask for chat, completion, embedding or invoke",
-            provider=self.context.name,
-            sent=False,
+    async def completion(self, request: Request, completion: Completion) -> Reply | Stream:
+        """Continue a text."""
+        body = completion_body(completion, request.name, request.stream, self.config)
+        return await self._adapted(request, "/api/generate", body, WireNames())
+
+    async def embedding(self, request: Request, embedding: Embedding) -> Reply:
+        """Give vectors."""
+        return await collected(
+            embedding_bodies(embedding, request.name, self.config),
+            lambda body: self._fetch(request, "/api/embed", body),
+            lambda body, count: read_vectors(body, count, self.exchange.error),
         )
+
+    async def invoke(self, request: Request, invoke: Invoke) -> Reply | Stream:
+        """Run a method such as `pull`."""
+        return await self._methods.call(invoke, request.stream)
 
     async def _adapted(
         self, request: Request, path: str, body: dict[str, Any], names: WireNames
@@ -186,7 +157,7 @@ class Ollama(Provider):
         try:
             return await self._generate(request, path, body, names)
         except UnsupportedError as error:
-            if not self._settings.adapt or "think" not in body or "think" not in error.message:
+            if not self.config.adapt or "think" not in body or "think" not in error.message:
                 raise
         self._thoughtless.add(key)
         del body["think"]
@@ -195,25 +166,18 @@ class Ollama(Provider):
     async def _generate(
         self, request: Request, path: str, body: dict[str, Any], names: WireNames
     ) -> Reply | Stream:
-        settings, size = self._settings, context_of(body)
-        owner = state_owner(settings, request.name) if settings.return_thinking else None
+        config, size = self.config, context_of(body)
+        owner = state_owner(config, request.name) if config.return_thinking else None
         reader = AnswerReader(names, owner)
-        content = encode(body)
+        dialect = LineParser(reader, self.exchange.error)
         if not request.stream:
-            answer = await self._fetch(request, path, content)
-            reader.limits = answer.limits
-            events: deque[Event] = deque()
-            read_whole(answer.body, reader, self._connection.exchange.error, events)
+            reply = read_reply(await self._fetch(request, path, body), dialect)
             self._measure(request.name, size, reader.usage)
-            return fold(events).evolve(raw=answer.body)
+            return reply
 
         async def ask() -> ResponseEvents:
             await self._keep_private(request)
-            response = await self._connection.open(path, content)
-            reader.limits = rate_limits(response.headers)
-            return ResponseEvents(
-                self._connection.exchange, response, LineParser(reader, self._connection.exchange.error)
-            )
+            return await self.events(self.url(path), body, dialect)
 
         try:
             stream = Stream(await ask())
@@ -223,11 +187,11 @@ class Ollama(Provider):
             stream = Stream(AfterPull(self._pulls.follow(request.name), ask))
         return stream.tap(on_end=lambda end: self._measure(request.name, size, reader.usage))
 
-    async def _fetch(self, request: Request, path: str, content: bytes) -> Answer:
+    async def _fetch(self, request: Request, path: str, body: object) -> Answer:
         """The whole answer, after a download where that is wanted."""
         try:
             await self._keep_private(request)
-            return await self._connection.send("POST", path, content)
+            return await self._send("POST", path, body)
         except UnknownModelError as error:
             if not self._pulls_for(request, error):
                 raise
@@ -237,26 +201,31 @@ class Ollama(Provider):
         finally:
             await follower.aclose()
         await self._keep_private(request)
-        return await self._connection.send("POST", path, content)
+        return await self._send("POST", path, body)
 
-    async def _embed(self, request: Request, embedding: Embedding) -> Reply:
-        vectors: list[Vector] = []
-        usage: Usage | None = None
-        model: str | None = None
-        limits: RateLimits | None = None  # of the last batch, as they are the newest
-        for start in range(0, len(embedding.inputs), self._settings.embedding_batch):
-            inputs = embedding.inputs[start : start + self._settings.embedding_batch]
-            body = embedding_body(embedding, inputs, request.name, self._settings)
-            answer = await self._fetch(request, "/api/embed", encode(body))
-            batch = read_vectors(answer.body, len(inputs), self._connection.exchange.error)
-            vectors += batch.vectors
-            limits, model = answer.limits, batch.model or model
-            usage = batch.usage if usage is None else usage if batch.usage is None else usage + batch.usage
-        return Reply(vectors=tuple(vectors), usage=usage, model=model, limits=limits)
+    async def _send(self, method: str, path: str, body: object = None) -> Answer:
+        return await self.fetch(method, self.url(path), body)
+
+    async def _pull(self, model: str, tell: Tell) -> None:
+        """Download a model, and close the connection whatever comes."""
+        self.context.logger.info("pulling model %s", model)
+        try:
+            response = await self.open("POST", self.url("/api/pull"), {"model": model, "stream": True})
+        except GleitzeitError as error:
+            raise refused(model, error) from None
+        chunks = self.exchange.chunks(response)
+        try:
+            await read_pull(model, chunks, self.exchange.error, tell)
+        except (httpx2.HTTPError, OSError) as error:
+            raise self.exchange.broken(error, response.request.url) from None
+        finally:
+            await shut(response, chunks)
+        self.context.logger.info("model %s is there", model)
+        self.context.changed()
 
     def _pulls_for(self, request: Request, error: UnknownModelError) -> bool:
         """May the model that is not there be downloaded?"""
-        pull = self._settings.pull
+        pull = self.config.pull
         if error.status != 404:
             return False  # the name itself was refused
         if pull == "always" or (pull == "ask" and request.metadata.get("pull") is True):
@@ -272,9 +241,7 @@ class Ollama(Provider):
         """Refuse to hand what is private to a model that the server only passes on to a cloud."""
         if request.data_class != "private":
             return
-        shown = decoded(
-            (await self._connection.send("POST", "/api/show", {"model": request.name})).body, "the model"
-        )
+        shown = record((await self._send("POST", "/api/show", {"model": request.name})).body, "the model")
         if is_remote(shown):
             raise SecurityDeniedError(
                 f"{self.context.name}: {request.name!r} runs elsewhere, and the request is private",
@@ -289,8 +256,8 @@ class Ollama(Provider):
         found = self._shown.get(digest)
         if found is None:
             try:
-                answer = await self._connection.send("POST", "/api/show", {"model": row["name"]})
-                found = decoded(answer.body, "the model")
+                answer = await self._send("POST", "/api/show", {"model": row["name"]})
+                found = record(answer.body, "the model")
             except GleitzeitError:
                 return None  # the list is worth having without
             if row.get("digest"):

@@ -10,41 +10,32 @@ import msgspec
 
 from gleitzeit.errors import GleitzeitError, MalformedAnswerError, TruncatedStreamError
 from gleitzeit.values import Event
+from gleitzeit.wire.frames import AnswerParser, tells, unreadable
 from gleitzeit.wire.ndjson import LINE_LIMIT, NDJSONDecoder
 from gleitzeit_plugin_ollama.reader import AnswerReader
 from gleitzeit_plugin_ollama.shapes import Line, decode
 
-__all__ = ["LineParser", "read_whole"]
+__all__ = ["LineParser"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-class LineParser:
-    """Parses the bytes of one answer. `error` makes our error of an error line.
+class LineParser(AnswerParser):
+    """Parses the bytes of one answer.
 
     The terminal mark is `"done": true`. A single JSON document, on one line or many, is read as well.
     """
 
+    reader: AnswerReader
+
     def __init__(self, reader: AnswerReader, error: Callable[[object], GleitzeitError]) -> None:
-        self.complete = False
-        self._reader = reader
-        self._error = error
+        super().__init__(reader, error)
         self._lines = NDJSONDecoder()
         self._count = 0
         #: What is no document by itself: the first lines of one that is laid out over several.
         self._begun: list[bytes] = []
         self._size = 0
         self._last: tuple[Line, bytes] | None = None
-
-    @property
-    def ended(self) -> bool:
-        """Has the terminal mark come?"""
-        return self.complete or self._reader.finished
-
-    @property
-    def lone(self) -> tuple[Line, bytes] | None:
-        """The one document that came, if there was just one."""
-        return self._last if self._count == 1 else None
 
     def feed(self, chunk: bytes, events: deque[Event]) -> None:
         """Append the events in `chunk`."""
@@ -59,7 +50,7 @@ class LineParser:
             try:
                 self._line(line, events)
             except MalformedAnswerError:
-                if _tells(line) or _whole(line):
+                if tells(line) or _whole(line):
                     raise  # all else is a line that was cut
         if self._begun:
             self._document(events)
@@ -67,7 +58,23 @@ class LineParser:
             raise TruncatedStreamError(
                 'the stream ended without its last line, "done": true',
                 hint="the answer is incomplete; ask again",
+                sent=True,
             )
+
+    def whole(self, body: bytes, events: deque[Event]) -> None:
+        """Append the events of a whole body; a stream that came unasked is read to its end."""
+        self.feed(body, events)
+        try:
+            self.close(events)
+        except TruncatedStreamError:
+            # A server in between leaves the mark out; a document that is closed is not cut.
+            if self._count != 1 or self._last is None or self._last[0].done is not None:
+                raise
+            line, data = self._last
+            if line.message is None and line.response is None:
+                raise MalformedAnswerError("the answer holds no message", body=body, sent=True) from None
+            self.reader.finish(line, data)
+            self.reader.close(events)
 
     def _line(self, data: bytes, events: deque[Event]) -> None:
         if self._begun:
@@ -78,7 +85,7 @@ class LineParser:
         try:
             line = _decoded(data)
         except (msgspec.MsgspecError, RecursionError):
-            if self._count or _tells(data) or _whole(data):
+            if self._count or tells(data) or _whole(data):
                 raise self._malformed(data) from None
             self._keep(data)
             return
@@ -104,17 +111,15 @@ class LineParser:
     def _read(self, line: Line, data: bytes, events: deque[Event]) -> None:
         self._count += 1
         if line.error is not None:
-            raise self._error(data)
+            raise self.error(data)
         self._last = line, data
-        self._reader.read(line, data, events)
-        if self._reader.finished:
+        self.reader.read(line, data, events)
+        if self.reader.finished:
             self.complete = True
-            self._reader.close(events)
+            self.reader.close(events)
 
     def _malformed(self, data: bytes) -> MalformedAnswerError:
-        # Quoted as errors are quoted, bounded and without keys; what may be content is not.
-        told = self._error(data).message if _tells(data) else f"{len(data)} bytes of content"
-        return MalformedAnswerError(f"the answer is not Ollama's JSON: {told}", body=data, sent=True)
+        return unreadable("Ollama's JSON", data, self.error)
 
 
 def _decoded(data: bytes) -> Line:
@@ -128,11 +133,6 @@ def _decoded(data: bytes) -> Line:
         return decode(mended)
 
 
-def _tells(data: bytes) -> bool:
-    """Does this speak of an error, so that it can be quoted?"""
-    return not data.startswith(b"{") or data.startswith(b'{"error"')
-
-
 def _whole(data: bytes) -> bool:
     """Is this a document of its own, which more lines cannot mend?"""
     try:
@@ -140,22 +140,3 @@ def _whole(data: bytes) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
-
-
-def read_whole(
-    body: bytes, reader: AnswerReader, error: Callable[[object], GleitzeitError], events: deque[Event]
-) -> None:
-    """Append the events of a whole body; a stream that came unasked is read to its end."""
-    parser = LineParser(reader, error)
-    parser.feed(body, events)
-    try:
-        parser.close(events)
-    except TruncatedStreamError:
-        found = parser.lone
-        if found is None or found[0].done is not None:
-            raise
-        if found[0].message is None and found[0].response is None:
-            raise MalformedAnswerError("the answer holds no message", body=body, sent=True) from None
-        # A server in between leaves the mark out; a document that is closed is not cut.
-        reader.finish(*found)
-        reader.close(events)

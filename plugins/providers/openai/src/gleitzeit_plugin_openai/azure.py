@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 from urllib.parse import quote
 
 import httpx2
@@ -11,11 +11,9 @@ from pydantic import Field, SecretStr, model_validator
 
 from gleitzeit.errors import ConfigError, GleitzeitError, UnknownModelError
 from gleitzeit.values import Health, Model
+from gleitzeit.wire.connection import revealed
 from gleitzeit_plugin_openai.config import OpenAIConfig
 from gleitzeit_plugin_openai.provider import OpenAI
-
-if TYPE_CHECKING:
-    from gleitzeit.kinds import Context
 
 __all__ = ["AzureConfig", "AzureOpenAI"]
 
@@ -66,35 +64,21 @@ class AzureConfig(OpenAIConfig):
         """True: it follows the published API to the letter."""
         return True
 
-    def model_post_init(self, context: Any) -> None:
-        """Refuse secrets that no header can carry, without showing them."""
-        super().model_post_init(context)
-        token = self.token.get_secret_value() if self.token else ""
-        if not token.isascii() or not token.isprintable():
-            raise ValueError("token: only printable ASCII can be sent; is there a line break in it?")
-
 
 class AzureOpenAI(OpenAI):
     """Chat, responses, completions and embeddings of Azure OpenAI; models are deployments."""
 
     Config: ClassVar[Any] = AzureConfig
-    key_variable: ClassVar[str] = "AZURE_OPENAI_API_KEY"
+    config: AzureConfig
+    key_variable: ClassVar[str | None] = "AZURE_OPENAI_API_KEY"
     manifest: ClassVar[Mapping[str, Any]] = {
         "capabilities": ("chat", "completion", "embedding", "streaming", "tools", "vision"),
         "secrets": {"api_key": "AZURE_OPENAI_API_KEY"},
     }
 
-    def __init__(self, config: AzureConfig, context: Context) -> None:
-        super().__init__(config, context)
-        self._azure = config
-        self._token = config.token.get_secret_value() if config.token is not None else ""
-
-    def __repr__(self) -> str:
-        return f"<AzureOpenAI {self.context.name!r} at {self._settings.base_url}>"
-
     async def health(self, deep: bool = False) -> Health:
         """As of OpenAI; without an address it is an error."""
-        if not self._azure.base_url:
+        if not self.config.base_url:
             return Health("error", detail="there is no `resource` and no `endpoint`")
         return await super().health(deep)
 
@@ -103,36 +87,38 @@ class AzureOpenAI(OpenAI):
 
         That list tells what could be deployed: the API knows no list of deployments.
         """
-        if self._azure.deployments:
+        if self.config.deployments:
             return [
                 Model(name, metadata={"deployment": deployment})
-                for name, deployment in self._azure.deployments.items()
+                for name, deployment in self.config.deployments.items()
             ]
         return await super().provide_models()
 
-    def _model(self, name: str) -> str:
-        return self._azure.deployments.get(name, name)
+    def wire_model(self, name: str) -> str:
+        """The deployment of a model."""
+        return self.config.deployments.get(name, name)
 
-    def _url(self, path: str, model: str | None = None) -> httpx2.URL:
-        if not self._azure.base_url:
+    def url(self, path: str, model: str | None = None) -> httpx2.URL:
+        """The address of a path; `model` is what the request there is about."""
+        if not self.config.base_url:
             raise ConfigError(
                 f"{self.context.name}: there is no address of an Azure resource",
                 hint=f"set `resource` or `endpoint` in [providers.{self.context.name}]",
             )
-        version = self._azure.api_version
+        version = self.config.api_version
         if version is None:
-            return super()._url(path, model)
+            return super().url(path, model)
         place = f"/deployments/{quote(model, safe='')}" if model is not None and path in _DEPLOYED else ""
-        return super()._url(f"{place}{path}?api-version={version}")
+        return super().url(f"{place}{path}?api-version={version}")
 
-    def _credential(self) -> dict[str, str]:
-        if self._token:
-            return {"Authorization": f"Bearer {self._token}"}
-        return {"api-key": self._key} if self._key else {}
+    def credential(self) -> dict[str, str]:
+        """The token, else the key in Azure's own header."""
+        if token := revealed(self.config.token):
+            return {"Authorization": f"Bearer {token}"}
+        key = revealed(self.config.api_key)
+        return {"api-key": key} if key else {}
 
-    def _hints(self) -> dict[type[GleitzeitError], str]:
+    def hints(self) -> dict[type[GleitzeitError], str]:
+        """As of OpenAI; an unknown model is a deployment that is not there."""
         missing = "a model is named by its deployment: is it deployed in this resource, under this name?"
-        return {**super()._hints(), UnknownModelError: missing}
-
-    def _secrets(self) -> list[str]:
-        return [self._token, *super()._secrets()]
+        return {**super().hints(), UnknownModelError: missing}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from gleitzeit.errors import InvalidRequestError, UnsupportedError
 from gleitzeit.values import Chat, Completion, Embedding, ResponseSchema, Tool
 from gleitzeit.wire.names import WireNames
+from gleitzeit.wire.options import given_options, wanted_tool
 from gleitzeit_plugin_openai.config import OpenAIConfig
 from gleitzeit_plugin_openai.parts import MessageWriter
 
@@ -16,25 +17,25 @@ __all__ = [
     "PLUGIN",
     "chat_body",
     "completion_body",
-    "embedding_body",
-    "given_options",
+    "embedding_bodies",
     "schema_format",
     "sound_type",
     "state_owner",
     "tool_function",
-    "wanted_tool",
 ]
 
 #: The key of our options in `Chat.options`.
 PLUGIN: Final = "openai"
 _OURS: Final = frozenset({"model", "messages", "prompt", "input", "stream", "tools"})
 _SOUNDS: Final = {"mp3": "audio/mpeg", "pcm16": "audio/pcm", "opus": "audio/ogg"}
+#: Most stop sequences that the published API takes; servers like it may take more.
+_STOPS: Final = 4
 _NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def state_owner(config: OpenAIConfig, model: str) -> str:
     """The tag of opaque state: it belongs to one server and one model."""
-    return f"{PLUGIN}:{config.host}:{model}"
+    return f"{PLUGIN}:{config.site}:{model}"
 
 
 def chat_body(chat: Chat, model: str, stream: bool, config: OpenAIConfig, names: WireNames) -> dict[str, Any]:
@@ -48,35 +49,40 @@ def chat_body(chat: Chat, model: str, stream: bool, config: OpenAIConfig, names:
         body["tools"] = [{"type": "function", "function": tool_function(tool, names)} for tool in chat.tools]
         if chat.parallel_tool_calls is not None:
             body["parallel_tool_calls"] = chat.parallel_tool_calls
-    choice, named = wanted_tool(chat, names)
-    if choice is not None:
-        body["tool_choice"] = {"type": "function", "function": {"name": choice}} if named else choice
+    choice = wanted_tool(chat)
+    if choice in ("none", "required"):
+        body["tool_choice"] = choice
+    elif choice is not None:
+        body["tool_choice"] = {"type": "function", "function": {"name": names.encode(choice)}}
     if chat.response_schema is not None:
         body["response_format"] = {"type": "json_schema", "json_schema": schema_format(chat.response_schema)}
     if chat.reasoning is not None:
         body["reasoning_effort"] = chat.reasoning
     default = "max_completion_tokens" if config.official else "max_tokens"
-    _sampling(body, chat, config.max_tokens_field or default)
+    _sampling(body, chat, config.max_tokens_field or default, config)
     return _finish(body, chat.options, stream, config)
 
 
 def completion_body(completion: Completion, model: str, stream: bool, config: OpenAIConfig) -> dict[str, Any]:
     """The body of an older completion."""
     body: dict[str, Any] = {"model": model, "prompt": completion.prompt}
-    _sampling(body, completion, "max_tokens")
+    _sampling(body, completion, "max_tokens", config)
     return _finish(body, completion.options, stream, config)
 
 
-def embedding_body(
-    embedding: Embedding, inputs: tuple[str, ...], model: str, config: OpenAIConfig
-) -> dict[str, Any]:
-    """The body for one batch of inputs."""
-    default = "base64" if config.official else "float"
-    body: dict[str, Any] = {"model": model, "input": list(inputs)}
-    body["encoding_format"] = config.embedding_format or default
+def embedding_bodies(
+    embedding: Embedding, model: str, config: OpenAIConfig
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each request's number of inputs, and its body."""
+    body: dict[str, Any] = {
+        "encoding_format": config.embedding_format or ("base64" if config.official else "float")
+    }
     if embedding.dimensions is not None:
         body["dimensions"] = embedding.dimensions
-    return {**body, **given_options(embedding.options)}
+    body |= given_options(embedding.options, PLUGIN, _OURS)
+    for start in range(0, len(embedding.inputs), config.embedding_batch):
+        inputs = embedding.inputs[start : start + config.embedding_batch]
+        yield len(inputs), {"model": model, "input": list(inputs), **body}
 
 
 def schema_format(schema: ResponseSchema) -> dict[str, Any]:
@@ -97,31 +103,17 @@ def tool_function(tool: Tool, names: WireNames) -> dict[str, Any]:
     return function
 
 
-def wanted_tool(chat: Chat, names: WireNames, *, others: bool = False) -> tuple[str | None, bool]:
-    """The word of `tool_choice`, and whether it is a tool's name; None for the default.
-
-    With `others` there are tools besides those of the chat.
-    """
-    choice, tools = chat.tool_choice, bool(chat.tools) or others
-    if choice == "auto" or (choice == "none" and not tools):
-        return None, False
-    if choice in ("none", "required") and tools:
-        return choice, False
-    if choice not in {tool.name for tool in chat.tools}:
-        raise InvalidRequestError(
-            f"tool_choice {choice!r} needs that tool among `tools`" if choice != "required" else
-            "tool_choice 'required' needs `tools`"
-        )  # fmt: skip
-    return names.encode(choice), True
-
-
-def _sampling(body: dict[str, Any], operation: Chat | Completion, max_tokens: str) -> None:
+def _sampling(
+    body: dict[str, Any], operation: Chat | Completion, max_tokens: str, config: OpenAIConfig
+) -> None:
     if operation.max_tokens is not None:
         body[max_tokens] = operation.max_tokens
     if operation.temperature is not None:
         body["temperature"] = operation.temperature
     if operation.top_p is not None:
         body["top_p"] = operation.top_p
+    if len(operation.stop) > _STOPS and config.official:
+        raise InvalidRequestError(f"this API takes {_STOPS} stop sequences, not {len(operation.stop)}")
     if operation.stop:
         body["stop"] = list(operation.stop)
     if operation.seed is not None:
@@ -137,7 +129,7 @@ def _finish(
         body["stream_options"] = {"include_usage": True}
         if config.official:
             body["stream_options"]["include_obfuscation"] = False
-    given = given_options(options)
+    given = given_options(options, PLUGIN, _OURS)
     if given.get("n") not in (None, 1):
         raise UnsupportedError("a reply holds one answer: option n is 1", hint="ask several times")
     if not stream:
@@ -150,14 +142,3 @@ def sound_type(body: Mapping[str, Any]) -> str:
     audio = body.get("audio")
     format = audio.get("format") if isinstance(audio, Mapping) else None
     return _SOUNDS.get(format, f"audio/{format}") if isinstance(format, str) else "audio/wav"
-
-
-def given_options(options: Mapping[str, Mapping[str, Any]], ours: frozenset[str] = _OURS) -> dict[str, Any]:
-    """The caller's options for this plugin, which may not hold `ours`."""
-    given = dict(options.get(PLUGIN, ()))
-    for name in given:
-        if name in ours:
-            raise InvalidRequestError(
-                f"option {name!r} is set by the request itself", hint="leave it out of options"
-            )
-    return given

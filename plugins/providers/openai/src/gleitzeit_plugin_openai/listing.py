@@ -5,42 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from gleitzeit.errors import MalformedAnswerError
 from gleitzeit.values import Model
+from gleitzeit.wire.exchange import decoded
 
-__all__ = ["next_page", "read_models"]
+__all__ = ["read_models"]
 
 #: Where servers say how large a context is.
 _CONTEXT: Final = ("context_length", "context_window", "max_model_len", "max_context_length")
 _OUTPUT: Final = ("max_completion_tokens", "max_output_tokens", "max_output_length")
 
 
-def read_models(body: bytes) -> tuple[list[Model], Any]:
-    """The models on one page of `/models`, and the decoded page."""
-    try:
-        page = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise MalformedAnswerError("the list of models is not JSON", body=body, sent=True) from None
+def read_models(body: bytes) -> tuple[list[Model], dict[str, str] | None]:
+    """The models on one page of `/models`, and the query of the next."""
+    page = decoded(body, "the list of models")
     rows = page if isinstance(page, list) else None
     if isinstance(page, Mapping):
         rows = next((page[key] for key in ("data", "models") if isinstance(page.get(key), list)), None)
     if rows is None:
         raise MalformedAnswerError("the list of models is not a list", body=body, sent=True)
-    return [model for row in rows if (model := _model(row)) is not None], page
+    return [model for row in rows if (model := _model(row)) is not None], _next(page)
 
 
-def next_page(page: Any) -> str | None:
-    """The id to go on after; None on the last page."""
+def _next(page: Any) -> dict[str, str] | None:
     if not isinstance(page, Mapping) or page.get("has_more") is not True:
         return None
-    last = page.get("last_id")
-    if isinstance(last, str):
-        return last
-    rows = page.get("data")
-    last = rows[-1].get("id") if isinstance(rows, list) and rows and isinstance(rows[-1], Mapping) else None
-    return last if isinstance(last, str) else None
+    last, rows = page.get("last_id"), page.get("data")
+    if not isinstance(last, str):
+        last = (
+            rows[-1].get("id") if isinstance(rows, list) and rows and isinstance(rows[-1], Mapping) else None
+        )
+    return {"after": last} if isinstance(last, str) else None
 
 
 def _model(row: Any) -> Model | None:

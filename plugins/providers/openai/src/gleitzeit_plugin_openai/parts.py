@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -22,8 +21,9 @@ from gleitzeit.values import (
     ToolResultPart,
 )
 from gleitzeit.wire.names import WireNames
+from gleitzeit.wire.parts import as_base64, image_type, kinds
 
-__all__ = ["MessageWriter", "data_url", "foreign", "image_type", "kinds", "only_text"]
+__all__ = ["MessageWriter", "data_url", "foreign", "media_type", "only_text"]
 
 _AUDIO: Final = {
     "audio/wav": "wav",
@@ -32,12 +32,6 @@ _AUDIO: Final = {
     "audio/mpeg": "mp3",
     "audio/mp3": "mp3",
 }
-_IMAGES: Final = (
-    (b"\x89PNG", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"RIFF", "image/webp"),
-)
 
 
 class MessageWriter:
@@ -152,7 +146,7 @@ def _part(part: Part) -> dict[str, Any]:
     if isinstance(part, TextPart):
         return {"type": "text", "text": part.text}
     if isinstance(part, ImagePart):
-        image = {"url": part.url if part.url is not None else data_url(part, image_type(part))}
+        image = {"url": part.url if part.url is not None else data_url(part, media_type(part))}
         if part.detail is not None:
             image["detail"] = part.detail
         return {"type": "image_url", "image_url": image}
@@ -163,7 +157,7 @@ def _part(part: Part) -> dict[str, Any]:
                 "chat completions take sound as WAV or MP3 data only",
                 hint="give `data` with the media type audio/wav or audio/mpeg",
             )
-        return {"type": "input_audio", "input_audio": {"data": _base64(part.data), "format": kind}}
+        return {"type": "input_audio", "input_audio": {"data": as_base64(part.data), "format": kind}}
     if isinstance(part, FilePart):
         return {"type": "file", "file": _file(part)}
     raise InvalidRequestError(f"a user turn cannot hold {kinds([part])}")
@@ -183,11 +177,11 @@ def _file(part: FilePart) -> dict[str, str]:
     }
 
 
-def image_type(part: ImagePart) -> str:
+def media_type(part: ImagePart) -> str:
     """The media type of a picture's data, told by its first bytes where nobody says it."""
     if part.media_type is not None:
         return part.media_type
-    kind = next((kind for magic, kind in _IMAGES if (part.data or b"").startswith(magic)), None)
+    kind = image_type(part.data or b"")
     if kind is None:
         raise InvalidRequestError("an image needs a `url`, or `data` with its `media_type`")
     return kind
@@ -197,13 +191,4 @@ def data_url(part: ImagePart | FilePart, kind: str) -> str:
     """The data of a part as an address."""
     if part.data is None:
         raise InvalidRequestError("an image needs a `url`, or `data` with its `media_type`")
-    return f"data:{kind};base64,{_base64(part.data)}"
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
-
-
-def kinds(parts: Iterable[Part]) -> str:
-    """The kinds of parts, for a message."""
-    return ", ".join(sorted({f"a {part.type} part" for part in parts}))
+    return f"data:{kind};base64,{as_base64(part.data)}"

@@ -55,6 +55,11 @@ class AnswerReader:
         self._half = ""
         self._extras = Extras(sound)
 
+    @property
+    def counted(self) -> bool:
+        """Has usage come?"""
+        return self._usage is not None
+
     def read(self, answer: Answer, events: deque[Event]) -> None:
         """Append the events in a chunk or whole answer."""
         if not self._started or answer.usage is not None or answer.x_groq is not None:

@@ -3,96 +3,81 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 
 import msgspec
 
-from gleitzeit.errors import GleitzeitError, MalformedAnswerError
+from gleitzeit.errors import MalformedAnswerError
 from gleitzeit.values import Event
+from gleitzeit.wire.frames import FrameParser, unreadable
 from gleitzeit.wire.sse import ServerEvent
-from gleitzeit_plugin_openai.frames import BLANK, FIELDS, FrameParser, tells
 from gleitzeit_plugin_openai.reader import AnswerReader
 from gleitzeit_plugin_openai.shapes import Answer, decode, decode_loosely
 
-__all__ = ["ChatParser", "read_whole"]
+__all__ = ["ChatParser"]
 
 
 class ChatParser(FrameParser):
-    """Parses the bytes of one stream. `error` makes our error of an error frame.
+    """Parses the bytes of one answer.
 
-    The terminal mark is a finish reason or `[DONE]`, whichever comes.
+    The terminal mark of a stream is a finish reason, or `[DONE]` after a count of tokens. `[DONE]` alone is
+    none: servers write it, too, when they break off, as for another call.
     """
 
-    _mark = "a finish reason and without [DONE]"
-
-    def __init__(self, reader: AnswerReader, error: Callable[[object], GleitzeitError]) -> None:
-        super().__init__()
-        self._reader = reader
-        self._error = error
+    reader: AnswerReader
+    mark = "a finish reason"
 
     @property
-    def _finished(self) -> bool:
-        return self._reader.finished
+    def finished(self) -> bool:
+        """Has a finish reason come?"""
+        return self.reader.finished
 
-    def _whole(self, body: bytes, events: deque[Event]) -> None:
-        read_whole(body, self._reader, self._error, events)
+    def end(self, events: deque[Event]) -> None:
+        """Append the last events of a stream that has ended well."""
+        self.reader.close(events)
 
-    def _end(self, events: deque[Event]) -> None:
-        self._reader.close(events)
+    def flush(self, events: deque[Event]) -> None:
+        """Append what was held back of a stream that breaks off."""
+        self.reader.flush(events)
 
-    def _flush(self, events: deque[Event]) -> None:
-        self._reader.flush(events)
-
-    def _event(self, event: ServerEvent, events: deque[Event]) -> None:
+    def frame(self, event: ServerEvent, events: deque[Event]) -> None:
+        """Append the events of one chunk."""
         data = event.data
         if data[:6] == b"[DONE]":
+            if not (self.finished or self.reader.counted):
+                self.flush(events)
+                raise self.truncated()
             self.complete = True
-            self._reader.close(events)
+            self.reader.close(events)
             return
         try:
             answer = decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             if not data.strip():
                 return  # a sign of life
-            answer = _loosely(data, self._reader, self._error, event.event)
+            answer = self._loosely(data, event.event)
         if event.event == "error" or answer.is_error:
-            raise self._error(data)
-        self._reader.read(answer, events)
+            raise self.error(data)
+        self.reader.read(answer, events)
 
+    def document(self, body: bytes, events: deque[Event]) -> None:
+        """Append the events of a whole answer."""
+        try:
+            answer = decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            answer = self._loosely(body)
+        if answer.is_error:
+            raise self.error(body)
+        if not answer.choices:
+            raise MalformedAnswerError("the answer holds no choice", body=body, sent=True)
+        for choice in answer.choices:
+            for index, call in enumerate((choice.message and choice.message.tool_calls) or ()):
+                call.index = index  # each is a call of its own, whatever it says
+        self.reader.read(answer, events)
+        self.reader.close(events)
 
-def read_whole(
-    body: bytes, reader: AnswerReader, error: Callable[[object], GleitzeitError], events: deque[Event]
-) -> None:
-    """Append the events of a whole body; a stream that came unasked is read to its end."""
-    if body[:64].lstrip(BLANK).startswith(FIELDS):
-        parser = ChatParser(reader, error)
-        parser.feed(body, events)
-        if not parser.complete:
-            parser.close(events)
-        return
-    try:
-        answer = decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        answer = _loosely(body, reader, error)
-    if answer.is_error:
-        raise error(body)
-    if not answer.choices:
-        raise MalformedAnswerError("the answer holds no choice", body=body, sent=True)
-    for choice in answer.choices:
-        for index, call in enumerate((choice.message and choice.message.tool_calls) or ()):
-            call.index = index  # each is a call of its own, whatever it says
-    reader.read(answer, events)
-    reader.close(events)
-
-
-def _loosely(
-    data: bytes, reader: AnswerReader, error: Callable[[object], GleitzeitError], event: str = "message"
-) -> Answer:
-    reader.loose = True
-    try:
-        return decode_loosely(data)
-    except ValueError:
-        pass
-    # Quoted as errors are quoted: bounded, and without keys.
-    told = error(data).message if tells(data, event) else f"{len(data)} bytes of content"
-    raise MalformedAnswerError(f"the answer is not the JSON of a completion: {told}", body=data, sent=True)
+    def _loosely(self, data: bytes, event: str = "") -> Answer:
+        self.reader.loose = True
+        try:
+            return decode_loosely(data)
+        except ValueError:
+            raise unreadable("the JSON of a completion", data, self.error, event) from None

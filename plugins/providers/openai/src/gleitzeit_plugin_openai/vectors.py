@@ -7,15 +7,15 @@ import base64
 import binascii
 import sys
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
 
 from gleitzeit.errors import GleitzeitError, MalformedAnswerError
+from gleitzeit.wire.vectors import Batch, Vector, misfit
+from gleitzeit_plugin_openai.usage import usage_of
 
-__all__ = ["Vector", "VectorAnswer", "read_vectors"]
-
-Vector: TypeAlias = tuple[float, ...]
+__all__ = ["read_vectors"]
 
 
 class _Item(msgspec.Struct, gc=False):
@@ -23,7 +23,7 @@ class _Item(msgspec.Struct, gc=False):
     index: Any = None
 
 
-class VectorAnswer(msgspec.Struct, gc=False):
+class _Answer(msgspec.Struct, gc=False):
     """An embeddings answer, or an error in its place."""
 
     data: list[_Item] | None = None
@@ -32,13 +32,11 @@ class VectorAnswer(msgspec.Struct, gc=False):
     error: Any = None
 
 
-_decode: Final = msgspec.json.Decoder(VectorAnswer).decode
+_decode: Final = msgspec.json.Decoder(_Answer).decode
 
 
-def read_vectors(
-    body: bytes, count: int, error: Callable[[object], GleitzeitError]
-) -> tuple[VectorAnswer, list[Vector]]:
-    """The answer, and its vectors in the order of the `count` inputs.
+def read_vectors(body: bytes, count: int, error: Callable[[object], GleitzeitError]) -> Batch:
+    """The vectors in the order of the `count` inputs.
 
     Raises `MalformedAnswerError` for vectors that are missing, doubled, or one per token: some
     servers do not pool, and a caller could not tell.
@@ -55,11 +53,12 @@ def read_vectors(
     for position, item in enumerate(answer.data):
         index = item.index if type(item.index) is int else position
         if index in ordered:
-            raise _wrong(f"two embeddings have the index {index}")
+            raise misfit(f"two embeddings have the index {index}")
         ordered[index] = _vector(item.embedding)
     if sorted(ordered) != list(range(count)):
-        raise _wrong(f"{len(ordered)} embeddings came for {count} inputs, or with foreign indexes")
-    return answer, [ordered[index] for index in range(count)]
+        raise misfit(f"{len(ordered)} embeddings came for {count} inputs, or with foreign indexes")
+    model = answer.model if isinstance(answer.model, str) and answer.model else None
+    return Batch([ordered[index] for index in range(count)], usage_of(answer.usage), model)
 
 
 def _vector(value: Any) -> Vector:
@@ -67,19 +66,15 @@ def _vector(value: Any) -> Vector:
         try:
             numbers = array.array("f", base64.b64decode(value, validate=True))
         except (binascii.Error, ValueError):
-            raise _wrong("an embedding is not base64 of 32-bit numbers") from None
+            raise misfit("an embedding is not base64 of 32-bit numbers") from None
         if sys.byteorder == "big":
             numbers.byteswap()
         return tuple(numbers)
     if isinstance(value, list) and value and isinstance(value[0], list):
-        raise _wrong(
+        raise misfit(
             "the server gives one vector per token instead of one per text",
             hint="start it with pooling, or use another server for embeddings",
         )
     if not isinstance(value, list) or not all(type(number) in (float, int) for number in value):
-        raise _wrong("an embedding is neither a list of numbers nor base64")
+        raise misfit("an embedding is neither a list of numbers nor base64")
     return tuple(map(float, value))
-
-
-def _wrong(what: str, hint: str | None = None) -> MalformedAnswerError:
-    return MalformedAnswerError(what, hint=hint, sent=True, retryable=False)

@@ -8,7 +8,8 @@ from typing import Any, Final
 from gleitzeit.errors import InvalidRequestError, UnsupportedError
 from gleitzeit.values import AudioPart, Chat, Message, ToolResultPart
 from gleitzeit.wire.names import WireNames
-from gleitzeit_plugin_openai.bodies import PLUGIN, given_options, schema_format, tool_function, wanted_tool
+from gleitzeit.wire.options import given_options, wanted_tool
+from gleitzeit_plugin_openai.bodies import PLUGIN, schema_format, tool_function
 from gleitzeit_plugin_openai.config import OpenAIConfig
 from gleitzeit_plugin_openai.responses.items import ItemWriter
 
@@ -17,18 +18,22 @@ __all__ = ["ENCRYPTED", "needs_chat", "response_body", "response_owner"]
 #: What to ask for so that reasoning can go back although the server stores nothing.
 ENCRYPTED: Final = "reasoning.encrypted_content"
 _OURS: Final = frozenset({"model", "input", "messages", "stream", "max_output_tokens", "max_tokens"})
+#: Least output limit that the published API takes.
+_LEAST: Final = 16
 #: Options that only chat completions have.
 _CHAT: Final = ("modalities", "audio", "logprobs", "web_search_options", "prediction", "response_format")
 
 
 def response_owner(config: OpenAIConfig, model: str) -> str:
     """The tag of opaque state: it belongs to one server, one model and this API."""
-    return f"{PLUGIN}-responses:{config.host}:{model}"
+    return f"{PLUGIN}-responses:{config.site}:{model}"
 
 
 def needs_chat(chat: Chat) -> bool:
     """Does the request hold what only chat completions can carry?"""
     if chat.stop or chat.seed is not None or any(name in chat.options.get(PLUGIN, ()) for name in _CHAT):
+        return True
+    if chat.max_tokens is not None and chat.max_tokens < _LEAST:
         return True
     return any(message.name is not None or _sounds(message) for message in chat.messages)
 
@@ -40,7 +45,7 @@ def response_body(
 
     Tools of the vendor (`{"type": "web_search"}`) come from the option `tools`.
     """
-    given = given_options(chat.options, _OURS)
+    given = given_options(chat.options, PLUGIN, _OURS)
     _refuse(chat, given)
     owner = response_owner(config, model) if config.return_reasoning else None
     writer = ItemWriter(names, owner, system_role=config.system_role, merge_system=config.merge_system)
@@ -52,9 +57,11 @@ def response_body(
         body["tools"] = [_tool(tool_function(tool, names)) for tool in chat.tools] + theirs
     if chat.tools and chat.parallel_tool_calls is not None:
         body["parallel_tool_calls"] = chat.parallel_tool_calls
-    choice, named = wanted_tool(chat, names, others=bool(theirs))
-    if choice is not None:
-        body["tool_choice"] = {"type": "function", "name": choice} if named else choice
+    choice = wanted_tool(chat, [None] * len(theirs))
+    if choice in ("none", "required"):
+        body["tool_choice"] = choice
+    elif choice is not None:
+        body["tool_choice"] = {"type": "function", "name": names.encode(choice)}
     if chat.response_schema is not None:
         body["text"] = {"format": {"type": "json_schema", **schema_format(chat.response_schema)}}
     if chat.reasoning is not None:
@@ -62,6 +69,10 @@ def response_body(
     for name in ("temperature", "top_p"):
         if getattr(chat, name) is not None:
             body[name] = getattr(chat, name)
+    if chat.max_tokens is not None and chat.max_tokens < _LEAST and config.official:
+        raise InvalidRequestError(
+            f"max_tokens is at least {_LEAST} in the Responses API, not {chat.max_tokens}"
+        )
     if chat.max_tokens is not None:
         body["max_output_tokens"] = chat.max_tokens
     return _finished(body, given, stream, config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,8 +20,9 @@ from gleitzeit.values import (
     ToolResultPart,
 )
 from gleitzeit.wire.names import WireNames
+from gleitzeit.wire.parts import kinds
 from gleitzeit_plugin_openai.calls import as_text
-from gleitzeit_plugin_openai.parts import data_url, foreign, image_type, kinds, only_text
+from gleitzeit_plugin_openai.parts import data_url, foreign, media_type, only_text
 from gleitzeit_plugin_openai.responses.reader import CALLS
 from gleitzeit_plugin_openai.responses.shapes import Item, decode_item
 
@@ -79,12 +80,15 @@ class ItemWriter:
         kind = "custom_tool_call_output" if part.id in self._custom else "function_call_output"
         return {"type": kind, "call_id": part.id, "output": _content(part.parts)}
 
-    def _assistant(self, parts: Iterable[Part]) -> list[Any]:
+    def _assistant(self, parts: Sequence[Part]) -> list[Any]:
         items: list[Any] = []
+        calls = any(isinstance(part, ToolCallPart) for part in parts)
         #: How many items stand before the last that is no reasoning.
         kept = 0
         for part in parts:
             state = part.state_for(self._owner) if self._owner is not None else None
+            if calls and isinstance(part, TextPart) and not part.text:
+                continue  # some servers stream it behind the calls, where it would part them from their results
             if state is not None:
                 item, raw = decode_item(state.encode()), msgspec.Raw(state.encode())
                 items.append(self._given(part, item, raw))
@@ -146,7 +150,7 @@ def _part(part: Part) -> dict[str, Any]:
     if isinstance(part, TextPart):
         return {"type": "input_text", "text": part.text}
     if isinstance(part, ImagePart):
-        url = part.url if part.url is not None else data_url(part, image_type(part))
+        url = part.url if part.url is not None else data_url(part, media_type(part))
         return {"type": "input_image", "image_url": url, "detail": part.detail or "auto"}
     if isinstance(part, FilePart):
         if part.file_id is not None:
