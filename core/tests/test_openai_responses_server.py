@@ -27,7 +27,7 @@ def test_good_requests(items: Any) -> None:
         (None, "JSON"),
         ({"input": "x"}, "'model'"),
         ({"model": "m", "input": []}, "'input'"),
-        ({"model": "m", "input": "x", "messages": []}, "Unknown parameter"),
+        ({"model": "m", "input": "x", "messages": []}, "Unrecognized"),
         ({"model": "m", "input": "x", "temperature": True}, "Invalid type"),
         ({"model": "m", "input": "x", "tools": [{"type": "function", "name": "f"}]}, r"tools\[0\]"),
         ({"model": "m", "input": [{"role": "user", "content": "x"}]}, r"input\[0\]"),

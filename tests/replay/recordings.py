@@ -72,6 +72,12 @@ class Recordings:
             if row["provider"] in providers and row["op"] in ops:
                 yield self._interaction(row)
 
+    def errors(self, providers: tuple[str, ...]) -> Iterator[Interaction]:
+        """The interactions with any of these providers that were refused, or failed."""
+        for row in self._index:
+            if row["provider"] in providers and row["status"] >= 400:
+                yield self._interaction(row)
+
     def _interaction(self, row: Mapping[str, Any]) -> Interaction:
         file = row["file"]
         if file not in self._files:

@@ -12,20 +12,31 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.replay.recordings import Recordings  # noqa: E402 - as a script, the root is not on the path
+from tests.replay.account import account  # noqa: E402 - as a script, the root is not on the path
+from tests.replay.deciders import DECIDERS  # noqa: E402
+from tests.replay.decisions import Judged, judge  # noqa: E402
+from tests.replay.playback import Playback  # noqa: E402
+from tests.replay.recordings import Recordings  # noqa: E402
 from tests.replay.runner import Tally, chosen, run  # noqa: E402
-from tests.replay.table import console, failures, page, write_page  # noqa: E402
+from tests.replay.table import (  # noqa: E402
+    console,
+    errors_console,
+    errors_page,
+    failures,
+    page,
+    write_page,
+)
 from tests.replay.vendor import Vendor  # noqa: E402
 from tests.replay.vendors import found  # noqa: E402
 
-__all__ = ["main", "untaken"]
+__all__ = ["main"]
 
 RECORDED: Final = ROOT.parent / "shared" / "recorded"
 PAGE: Final = ROOT / "docs" / "reference" / "providers.md"
@@ -50,31 +61,36 @@ def main(arguments: Sequence[str] | None = None, *, recorded: Path = RECORDED) -
     recordings = Recordings(recorded)
     tallies = asyncio.run(_replayed(wanted, recordings))
     print(console(tallies, absent))
-    left = untaken(rows, recordings)
-    print("without a row:", ", ".join(f"{name} {count}" for name, count in left.items()) or "none")
+    counted = account(rows, recordings)
+    print(counted, *(f"no row: {name}" for name in counted.unexplained), sep="\n")
+    judged = asyncio.run(_judged(recordings))
+    print(errors_console(judged))
     print(f"{time.monotonic() - begun:.0f} s in all", failures(tallies), sep="\n")
     if options.json:
-        rest = {"absent": absent, "without a row": left}
+        reasons = {f"{name}: {reason}": count for (name, reason), count in counted.explained.items()}
+        rest = {"absent": absent, "not replayed": reasons, "no reason": counted.unexplained}
+        rest |= {"errors": [one.to_dict() for one in judged]}
         report = {"rows": [tally.to_dict() for tally in tallies], **rest}
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if options.write_docs:
-        write_page(PAGE, page(wanted, tallies))
-    return 1 if absent or any(tally.failures for tally in tallies) else 0
-
-
-def untaken(rows: Iterable[type[Vendor]], recordings: Recordings) -> dict[str, int]:
-    """What no row takes, as `PROVIDER OPERATION` with its count."""
-    taken = {(provider, op) for row in rows for provider in row.providers for op in row.ops}
-    left = {
-        key: count
-        for key, count in recordings.counts().items()
-        if key not in taken and not key[0].startswith("other:")  # downloads from elsewhere
-    }
-    return {" ".join(key): count for key, count in sorted(left.items())}
+        written = [page(wanted, tallies), counted.table(), errors_page(DECIDERS, judged)]
+        write_page(PAGE, "\n\n".join(written))
+    wrong = any(tally.failures for tally in tallies) or any(one.failures for one in judged)
+    return 1 if absent or counted.unexplained or wrong else 0
 
 
 async def _replayed(rows: Sequence[type[Vendor]], recordings: Recordings) -> list[Tally]:
     return [await run(row, chosen(row, recordings)) for row in rows]
+
+
+async def _judged(recordings: Recordings) -> list[Judged]:
+    """Every SDK on recorded and made errors."""
+    found = []
+    for kind in DECIDERS:
+        play = Playback()
+        async with play.client:
+            found.append(await judge(kind(play), recordings.errors(kind.providers)))
+    return found
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from tests.replay.decisions import Judged
 from tests.replay.runner import Tally
 from tests.replay.vendor import Vendor
 
-__all__ = ["BEGIN", "END", "console", "failures", "page", "write_page"]
+__all__ = ["BEGIN", "END", "console", "errors_console", "errors_page", "failures", "page", "write_page"]
 
 BEGIN: Final = "<!-- what `python noxfile.py replay -- --write-docs` wrote -->"
 END: Final = "<!-- until here -->"
@@ -63,6 +64,37 @@ def page(rows: Sequence[type[Vendor]], tallies: Sequence[Tally]) -> str:
             count = f"{row.name} {list(tally.listed.values()).count(reason)}"
             told.setdefault(("not compared", reason), []).append(count)
     lines += ["", "| difference by design | reason | where |", "|---|---|---|"]
+    lines += [f"| {name} | {reason} | {', '.join(where)} |" for (name, reason), where in told.items()]
+    return "\n".join(lines)
+
+
+def errors_console(judged: Iterable[Judged]) -> str:
+    """How decisions on errors compare, a line a vendor; then every failure."""
+    lines = []
+    for one in judged:
+        lines.append(
+            f"errors of {one.vendor}: {one.recorded} recorded, {one.made} made, {one.equal} decided as "
+            f"{one.oracle} decides, {one.deviations.total()} otherwise by design"
+        )
+        lines += [f"FAILED {failure}" for failure in one.failures]
+    return "\n".join(lines)
+
+
+def errors_page(deciders: Iterable[Any], judged: Sequence[Judged]) -> str:
+    """The same in Markdown, with the differences by design and their reasons."""
+    lines = [
+        "| errors of | recorded | made | decided alike | otherwise by design | oracle |",
+        "|---|---|---|---|---|---|",
+    ]
+    told: dict[tuple[str, str], list[str]] = {}
+    for decider, one in zip(deciders, judged, strict=True):
+        numbers = (one.recorded, one.made, one.equal, one.deviations.total())
+        lines.append(f"| {one.vendor} | {' | '.join(map(str, numbers))} | {one.oracle} |")
+        for known in decider.deviations:
+            if one.deviations[known.name]:
+                where = f"{one.vendor} {one.deviations[known.name]}"
+                told.setdefault((known.name, known.reason), []).append(where)
+    lines += ["", "| error decided otherwise | reason | where |", "|---|---|---|"]
     lines += [f"| {name} | {reason} | {', '.join(where)} |" for (name, reason), where in told.items()]
     return "\n".join(lines)
 

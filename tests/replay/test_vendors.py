@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.replay.account import REASONS, account
 from tests.replay.recordings import Recordings
 from tests.replay.runner import chosen, run
 from tests.replay.vendor import Vendor
@@ -42,3 +43,16 @@ def test_what_is_listed_is_there(row: type[Vendor], recordings: Recordings) -> N
     """A list that grew stale would hide what comes next."""
     there = {name for one in chosen(row, recordings) for name in (one.name, one.file)}
     assert {*row.listed, *row.excused} <= there
+
+
+@pytest.mark.shared
+def test_every_recording_has_a_row_or_a_reason(recordings: Recordings) -> None:
+    counted = account(ROWS, recordings)
+    assert counted.unexplained == []
+    assert counted.total == counted.replayed + counted.explained.total()
+
+
+@pytest.mark.shared
+def test_every_reason_is_one(recordings: Recordings) -> None:
+    counted = account(ROWS, recordings)
+    assert {reason for _, reason in counted.explained} == {reason for *_, reason in REASONS}

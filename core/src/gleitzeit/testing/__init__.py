@@ -1,4 +1,4 @@
-"""What plugin authors test with: a contract suite, doubles, strategies, a switch against real requests.
+"""What plugin authors test with: contract suites, doubles, strategies, a switch against real requests.
 
 Installed with `pip install gleitzeit[testing]`. Each name is loaded when it is first used, so that
 pytest and hypothesis are needed only by what uses them.
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from gleitzeit.testing.network import NetworkForbidden, NetworkGuard, forbid_network
     from gleitzeit.testing.provider import ProviderContract
     from gleitzeit.testing.suite import Fault, Report, verify
+    from gleitzeit.testing.transport import TransportContract
+    from gleitzeit.testing.wires import TransportCase
 else:
 
     def __getattr__(name):
@@ -39,6 +41,8 @@ _WHERE = {
     "ProviderCase": "case",
     "ProviderContract": "provider",
     "Report": "suite",
+    "TransportCase": "wires",
+    "TransportContract": "transport",
     "forbid_network": "network",
     "verify": "suite",
 }
@@ -54,6 +58,8 @@ __all__ = [
     "ProviderCase",
     "ProviderContract",
     "Report",
+    "TransportCase",
+    "TransportContract",
     "forbid_network",
     "verify",
 ]

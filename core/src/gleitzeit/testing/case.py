@@ -15,7 +15,7 @@ from gleitzeit.kinds import Context
 from gleitzeit.testing.context import FakeContext
 from gleitzeit.values import Reply, Request, Stream, Target
 
-__all__ = ["Bench", "CaseError", "ContractBroken", "ProviderCase", "drain", "on_bench"]
+__all__ = ["Bench", "CaseError", "ContractBroken", "ProviderCase", "built", "drain", "on_bench"]
 
 
 class ContractBroken(AssertionError):
@@ -56,12 +56,28 @@ class ProviderCase:
     #: A request that the upstream refuses, and the error expected for it.
     failing: Request | None = None
     failure: type[GleitzeitError] = GleitzeitError
+    #: Seconds that the upstream names in its refusal of `failing`, after which it may be asked again.
+    retry_after: float | None = None
+    #: A request whose streamed answer the upstream breaks off after some content with an error of its
+    #: own, inside of a stream that began well; and the error expected for it.
+    breaking: Request | None = None
+    broken: type[GleitzeitError] = GleitzeitError
+    #: A request that is answered as `request` is, in bytes of another look: CR LF, small pieces, comments.
+    ragged: Request | None = None
+    #: A request that is answered as `request` is, with fields that nobody knows, and a text in them:
+    #: a reply that keeps the raw answer must hold it.
+    strange: Request | None = None
+    strange_text: str = ""
     #: The name of a model that the upstream does not have.
     unknown: str = "no-such-model"
     #: How many requests the upstream has got so far.
     sent: Callable[[Any], int] | None = None
     #: How many requests the upstream has seen left by their caller before the end.
     left: Callable[[Any], int] | None = None
+    #: How many connections the upstream has seen opened so far.
+    connections: Callable[[Any], int] | None = None
+    #: Rules that cannot be checked with this provider, by name, each with the reason.
+    without: Mapping[str, str] = field(factory=dict)
     #: A secret that stands in `config` and must never be seen elsewhere.
     secret: str | None = field(default=None, repr=False)
     #: Builds what the host would give to the instance.
@@ -125,6 +141,13 @@ def _checked(answer: object) -> Reply:
 @asynccontextmanager
 async def on_bench(case: ProviderCase) -> AsyncIterator[Bench]:
     """The provider of `case`, within its lifespan."""
+    async with built(case) as (provider, context):
+        yield Bench(case, provider, context)
+
+
+@asynccontextmanager
+async def built(case: Any) -> AsyncIterator[tuple[Any, Context]]:
+    """The plugin of a case with the context that it got, within its lifespan."""
     async with AsyncExitStack() as stack:
         context = FakeContext("under-test") if case.context is None else case.context()
         if isinstance(context, AbstractAsyncContextManager):
@@ -133,10 +156,10 @@ async def on_bench(case: ProviderCase) -> AsyncIterator[Bench]:
         schema = getattr(case.plugin, "Config", None)
         if schema is not None and isinstance(config, Mapping):
             config = schema.model_validate(config) if hasattr(schema, "model_validate") else schema(**config)
-        provider = case.plugin(config, context)
-        if hasattr(provider, "lifespan"):
-            await stack.enter_async_context(provider.lifespan())
-        yield Bench(case, provider, context)
+        plugin = case.plugin(config, context)
+        if hasattr(plugin, "lifespan"):
+            await stack.enter_async_context(plugin.lifespan())
+        yield plugin, context
 
 
 async def drain(offers: Any) -> tuple[Any, ...]:

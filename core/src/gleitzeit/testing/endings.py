@@ -18,8 +18,10 @@ __all__ = [
     "cancelled_whole_answer",
     "closing_early_is_idempotent",
     "cut_stream_is_an_error",
+    "error_in_a_stream_is_raised",
     "errors_are_typed",
     "nothing_is_left_behind",
+    "retry_after_is_told",
     "unknown_model_is_refused",
     "unknown_operation_is_refused_unsent",
 ]
@@ -108,6 +110,41 @@ async def cut_stream_is_an_error(bench: Bench) -> None:
     raise ContractBroken(
         "a cut stream passed for a whole answer; give `Finished` only after the protocol's terminal mark"
     )
+
+
+async def error_in_a_stream_is_raised(bench: Bench) -> None:
+    """An error that the upstream sends inside of a stream raises, after the content that came before it."""
+    case, got = bench.case, []
+    stream = await bench.open(_given(case.breaking))
+    stream.tap(lambda event: got.append(event) if event.content else None)
+    try:
+        await stream.collect()
+    except case.broken as error:
+        if not error.provider:
+            raise ContractBroken("the error in a stream has no `provider`; set it to context.name") from error
+        if not got:
+            raise ContractBroken(
+                "content that came before the error in a stream was lost; give events as they come"
+            ) from error
+        return
+    except (ContractBroken, CaseError):
+        raise
+    except Exception as error:
+        raise ContractBroken(
+            f"an error in a stream raised {type(error).__name__}; raise {case.broken.__name__}"
+        ) from error
+    raise ContractBroken("an error in a stream passed for a whole answer; raise it from the iteration")
+
+
+async def retry_after_is_told(bench: Bench) -> None:
+    """What the upstream says of when to come again stands in the error."""
+    wanted, case = bench.case.retry_after, bench.case
+    for error in await _raises(bench, _given(case.failing), case.failure, "a refused request", None):
+        told = error.retry_after
+        if told is None or wanted is None or abs(told - wanted) > 1:
+            raise ContractBroken(f"the upstream says to come again in {wanted} s, the error {told!r}")
+        if not error.retryable:
+            raise ContractBroken("the upstream says when to come again, but the error is not retryable")
 
 
 async def errors_are_typed(bench: Bench) -> None:

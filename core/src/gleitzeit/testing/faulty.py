@@ -28,7 +28,7 @@ import zlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Generic, Literal, Self, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
@@ -64,9 +64,13 @@ class Answer:
     chunk: int = 0
     newline: str = "\n"
     gzip: bool = False
+    #: Fields put into every object of the answer, but for what calls hold: what do unknown ones do?
+    beside: Mapping[str, Any] | None = None
 
 
 A = TypeVar("A", bound=Answer)
+#: Names of the objects that models fill, in which every field means something.
+_CALLS: Final = frozenset({"arguments", "args", "input", "metadata"})
 
 
 class FaultyServer(Generic[A]):
@@ -128,19 +132,22 @@ class FaultyServer(Generic[A]):
         """One frame of a stream on the wire: server-sent events, unless a fake says otherwise."""
         return sse(item, newline)
 
+    def written(self, answer: Answer) -> list[bytes]:
+        """The pieces of an answer on the wire, before any fault strikes."""
+        items = [answer.body] if answer.frames is None else list(answer.frames)
+        if answer.beside is not None:
+            items = [_beside(item, answer.beside) for item in items]
+        if answer.frames is None:
+            return [as_bytes(items[0])]
+        return [item if isinstance(item, bytes) else self.frame(item, answer.newline) for item in items]
+
     async def _handle(self, call: Call) -> None:
         answer = self.refuse(call) or self.faults.get(call.path) or self.respond(call)
         if answer.fault is not None and answer.after is None and answer.at is None:
             await _strike(call, answer.fault)
             return
         streamed = answer.frames is not None
-        if answer.frames is not None:
-            pieces = [
-                item if isinstance(item, bytes) else self.frame(item, answer.newline)
-                for item in answer.frames
-            ]
-        else:
-            pieces = [as_bytes(answer.body)]
+        pieces = self.written(answer)
         headers = {"content-type": self.stream_type if streamed else "application/json"}
         if self.request_id:
             headers[self.request_id] = f"fake-{len(self.requests)}"
@@ -151,6 +158,15 @@ class FaultyServer(Generic[A]):
             headers["content-length"] = str(sum(map(len, pieces)))
         await call.start(answer.status, headers)
         await _write(call, answer, pieces)
+
+
+def _beside(item: Any, fields: Mapping[str, Any]) -> Any:
+    if isinstance(item, list):
+        return [_beside(each, fields) for each in item]
+    if not isinstance(item, dict):
+        return item
+    kept = {name: each if name in _CALLS else _beside(each, fields) for name, each in item.items()}
+    return {**fields, **kept}
 
 
 def as_bytes(item: Any) -> bytes:

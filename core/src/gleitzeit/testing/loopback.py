@@ -1,6 +1,6 @@
 """A small HTTP/1.1 server on the loopback address that can misbehave on purpose.
 
-It is for tests and demonstrations: no TLS, no limits, one event loop. Fakes of vendors build on it.
+It is for tests and demonstrations: no limits, one event loop. Fakes of vendors build on it.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
@@ -128,13 +129,15 @@ class LoopbackServer:
         self._faults: list[BaseException] = []
         self._arrived = asyncio.Condition()
         self.requests: list[Call] = []
+        #: Set before it starts, it speaks TLS.
+        self.tls: ssl.SSLContext | None = None
         #: Connections that were opened, over all time.
         self.connections = 0
 
     @property
     def address(self) -> str:
-        """`http://127.0.0.1:PORT`."""
-        return f"http://127.0.0.1:{self._port}"
+        """`http://127.0.0.1:PORT`, or `https://` with `tls`."""
+        return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self._port}"
 
     async def request(self, number: int = 0) -> Call:
         """The request with this number, as soon as it has arrived."""
@@ -143,7 +146,7 @@ class LoopbackServer:
         return self.requests[number]
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port, ssl=self.tls)
         self._port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, ClassVar
 
 import pytest
 
 from gleitzeit.testing.case import ProviderCase
 from gleitzeit.testing.suite import RULES, Rule, check
 
-__all__ = ["ProviderContract"]
+__all__ = ["ProviderContract", "add_tests"]
 
 
 class ProviderContract:
@@ -32,6 +32,8 @@ class ProviderContract:
     """
 
     pytestmark = pytest.mark.asyncio
+    #: Must every rule be checked? Then what the case lacks is a failure, unless `without` gives the reason.
+    thorough: ClassVar[bool] = False
 
     @pytest.fixture
     def case(self) -> ProviderCase:
@@ -39,18 +41,29 @@ class ProviderContract:
         raise NotImplementedError(f"{type(self).__name__} needs a fixture `case` that gives a ProviderCase")
 
 
-def _as_test(rule: Rule) -> Callable[[Any, ProviderCase], Awaitable[None]]:
-    async def test(self: Any, case: ProviderCase) -> None:
+def add_tests(
+    suite: type, rules: Iterable[Rule[Any]], check: Callable[[Rule[Any], Any], Awaitable[None]]
+) -> None:
+    """Give a suite one test for each rule, skipped where its case lacks what the rule needs."""
+    for rule in rules:
+        setattr(suite, f"test_{rule.name}", _as_test(suite, rule, check))
+
+
+def _as_test(
+    suite: type, rule: Rule[Any], check: Callable[[Rule[Any], Any], Awaitable[None]]
+) -> Callable[[Any, Any], Awaitable[None]]:
+    async def test(self: Any, case: Any) -> None:
         reason = rule.missing(case)
         if reason is not None:
+            if self.thorough and rule.name not in case.without:
+                pytest.fail(f"{reason}; give it, or say in `without` why there is none")
             pytest.skip(reason)
         await check(rule, case)
 
     test.__name__ = f"test_{rule.name}"
-    test.__qualname__ = f"{ProviderContract.__name__}.{test.__name__}"
+    test.__qualname__ = f"{suite.__name__}.{test.__name__}"
     test.__doc__ = rule.run.__doc__
     return test
 
 
-for _rule in RULES:
-    setattr(ProviderContract, f"test_{_rule.name}", _as_test(_rule))
+add_tests(ProviderContract, RULES, check)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from gleitzeit.testing.case import Bench, ContractBroken, drain
 
-__all__ = ["secrets_stay_secret"]
+__all__ = ["records", "secrets_stay_secret"]
 
 
 async def secrets_stay_secret(bench: Bench) -> None:
@@ -25,7 +25,7 @@ async def secrets_stay_secret(bench: Bench) -> None:
                 f"the secret is seen in {where}; keep it in a SecretStr, and out of messages"
             )
 
-    with _records() as records:
+    with records() as logged:
         for what, value in (
             ("the provider", bench.provider),
             ("its config", getattr(bench.provider, "config", None)),
@@ -49,7 +49,7 @@ async def secrets_stay_secret(bench: Bench) -> None:
                     for link in _chain(error):
                         to_dict = getattr(link, "to_dict", dict)
                         look(f"{link} {link!r} {to_dict()}", f"an error ({type(link).__name__})")
-    for text in records:
+    for text in logged:
         look(text, "a log record")
 
 
@@ -63,7 +63,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 @contextmanager
-def _records() -> Iterator[list[str]]:
+def records() -> Iterator[list[str]]:
     """Everything that is logged by anybody, at any level."""
     texts: list[str] = []
     formatter = logging.Formatter("%(name)s %(message)s")

@@ -297,13 +297,13 @@ def _sampling() -> Mapping[str, st.SearchStrategy[Any]]:
     }
 
 
-def operations() -> st.SearchStrategy[Operation]:
-    """Everything that can be asked."""
+def operations(*kinds: type[Operation]) -> st.SearchStrategy[Operation]:
+    """Everything that can be asked; only of these kinds where some are named."""
     inputs = st.lists(texts(), max_size=3)
     options = st.dictionaries(names(), json_objects(), max_size=1)
     schemas = st.builds(ResponseSchema, json_objects(), name=names(), strict=st.booleans())
-    return st.one_of(
-        st.builds(
+    known: dict[type[Operation], st.SearchStrategy[Operation]] = {
+        Chat: st.builds(
             Chat,
             st.lists(messages(), max_size=3),
             tools=st.lists(tools(), max_size=2),
@@ -313,14 +313,19 @@ def operations() -> st.SearchStrategy[Operation]:
             reasoning=st.none() | names(),
             **_sampling(),
         ),
-        st.builds(Completion, texts(), **_sampling()),
-        st.builds(Embedding, inputs, dimensions=_COUNTS, options=options),
-        st.builds(Classification, inputs, labels=st.lists(names(), max_size=2), options=options),
-        st.builds(ToolCall, json_objects()),
-        st.builds(Invoke, names(), arguments=json_objects(), args=st.lists(json_values(), max_size=2)),
-        st.builds(ReadResource, st.just("file:///x")),
-        st.builds(GetPrompt, st.dictionaries(names(), texts(), max_size=2)),
-    )
+        Completion: st.builds(Completion, texts(), **_sampling()),
+        Embedding: st.builds(Embedding, inputs, dimensions=_COUNTS, options=options),
+        Classification: st.builds(
+            Classification, inputs, labels=st.lists(names(), max_size=2), options=options
+        ),
+        ToolCall: st.builds(ToolCall, json_objects()),
+        Invoke: st.builds(
+            Invoke, names(), arguments=json_objects(), args=st.lists(json_values(), max_size=2)
+        ),
+        ReadResource: st.builds(ReadResource, st.just("file:///x")),
+        GetPrompt: st.builds(GetPrompt, st.dictionaries(names(), texts(), max_size=2)),
+    }
+    return st.one_of([known[kind] for kind in kinds or known])
 
 
 def requests() -> st.SearchStrategy[Request]:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 from attrs import frozen
 
-from gleitzeit.testing import answers, endings, secrecy
+from gleitzeit.testing import answers, endings, framing, secrecy
 from gleitzeit.testing.case import Bench, CaseError, ContractBroken, ProviderCase, on_bench
 from gleitzeit.testing.network import forbid_network
 
 __all__ = ["RULES", "Fault", "Report", "Rule", "check", "verify"]
 
 
-@frozen
-class Rule:
-    """A rule of the contract, and the field of the case that it cannot do without."""
+B = TypeVar("B")
 
-    run: Callable[[Bench], Awaitable[None]]
+
+@frozen
+class Rule(Generic[B]):
+    """A rule of a contract, and the field of the case that it cannot do without."""
+
+    run: Callable[[B], Awaitable[None]]
     needs: str | None = None
 
     @property
@@ -28,8 +31,10 @@ class Rule:
         """Its name, as in reports and names of tests."""
         return self.run.__name__
 
-    def missing(self, case: ProviderCase) -> str | None:
+    def missing(self, case: Any) -> str | None:
         """Why the rule cannot be checked with `case`; None if it can."""
+        if self.name in case.without:
+            return str(case.without[self.name])
         if self.needs is None or getattr(case, self.needs):
             return None
         return f"the case has no `{self.needs}`"
@@ -47,12 +52,17 @@ RULES: Final = (
     Rule(endings.unknown_operation_is_refused_unsent),
     Rule(endings.unknown_model_is_refused),
     Rule(endings.errors_are_typed, "failing"),
+    Rule(endings.retry_after_is_told, "retry_after"),
     Rule(endings.cut_stream_is_an_error, "truncated"),
+    Rule(endings.error_in_a_stream_is_raised, "breaking"),
     Rule(endings.cancelled_whole_answer, "silent"),
     Rule(endings.cancelled_before_first_token, "silent"),
     Rule(endings.cancelled_in_mid_stream, "halting"),
     Rule(endings.closing_early_is_idempotent, "streams"),
     Rule(endings.nothing_is_left_behind),
+    Rule(framing.connections_are_given_back, "connections"),
+    Rule(framing.ragged_answer_is_the_same, "ragged"),
+    Rule(framing.unknown_fields_survive, "strange"),
     Rule(secrecy.secrets_stay_secret, "secret"),
 )
 
@@ -74,7 +84,7 @@ class Report:
     skipped: tuple[tuple[str, str], ...]
 
 
-async def check(rule: Rule, case: ProviderCase) -> None:
+async def check(rule: Rule[Bench], case: ProviderCase) -> None:
     """Run one rule on a fresh provider; raises `ContractBroken` naming rule, fault and next step.
 
     Without `case.online` nothing beyond this machine can be reached meanwhile.

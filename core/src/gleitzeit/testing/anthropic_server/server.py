@@ -95,6 +95,10 @@ class AnthropicServer(FaultyServer[Answer]):
                 "type": "model",
                 "id": name,
                 "display_name": f"Scripted fake {name}",
+                "created_at": "2026-01-01T00:00:00Z",
+                "capabilities": None,
+                "max_input_tokens": None,
+                "max_tokens": None,
                 **self.described.get(name, {}),
             }
             for name in shown

@@ -14,6 +14,21 @@ from gleitzeit.testing import faulty
 __all__ = ["Answer", "events", "message"]
 
 _PIECES: Final = re.compile(r"\s*\S+|\s+")
+_DIRECT: Final = {"type": "direct"}
+#: What the vendor's usage always has.
+_UNCOUNTED: Final[Mapping[str, Any]] = dict.fromkeys(
+    (
+        "cache_creation",
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+        "inference_geo",
+        "server_tool_use",
+        "service_tier",
+    )
+)
+#: Of these the end of a stream says nothing.
+_AT_START: Final = ("cache_creation", "inference_geo", "service_tier")
+_ENDING: Final = ("stop_reason", "stop_sequence", "stop_details", "container")
 
 
 @frozen(kw_only=True)
@@ -53,7 +68,7 @@ def message(answer: Answer, body: Mapping[str, Any], number: int) -> dict[str, A
     if text or not (answer.calls or blocks):
         blocks.append({"type": "text", "text": text, "citations": None})
     for place, call in enumerate(answer.calls):
-        made = {"type": "tool_use", "id": f"toolu_{number}_{place}", "input": {}, **call}
+        made = {"type": "tool_use", "id": f"toolu_{number}_{place}", "input": {}, "caller": _DIRECT, **call}
         blocks.append(made)
     return {
         "id": f"msg_fake_{number}",
@@ -63,7 +78,9 @@ def message(answer: Answer, body: Mapping[str, Any], number: int) -> dict[str, A
         "content": blocks,
         "stop_reason": answer.stop_reason or ("tool_use" if answer.calls else "end_turn"),
         "stop_sequence": None,
-        **({} if answer.usage is None else {"usage": answer.usage}),
+        "stop_details": None,
+        "container": None,
+        **({} if answer.usage is None else {"usage": {**_UNCOUNTED, **answer.usage}}),
         **answer.told,
     }
 
@@ -91,8 +108,7 @@ def _text(content: Any) -> str:
 def events(whole: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The events of a stream that amounts to a message."""
     usage = whole.get("usage")
-    begun = {**whole, "content": [], "stop_reason": None, "stop_sequence": None}
-    told = {name: begun.pop(name, None) for name in ("stop_details", "container")}
+    begun = {**whole, "content": [], **dict.fromkeys(_ENDING)}
     managed = begun.pop("context_management", None)
     if usage is not None:
         begun["usage"] = {**usage, "output_tokens": 1}
@@ -104,16 +120,14 @@ def events(whole: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for delta in deltas:
             yield {"type": "content_block_delta", "index": index, "delta": delta}
         yield {"type": "content_block_stop", "index": index}
-    delta = {"stop_reason": whole["stop_reason"], "stop_sequence": whole.get("stop_sequence")}
-    delta.update((name, value) for name, value in told.items() if value)
     last: dict[str, Any] = {
         "type": "message_delta",
-        "delta": {**delta, **{k: v for k, v in told.items() if v}},
+        "delta": {name: whole.get(name) for name in _ENDING},
     }
     if managed is not None:
         last["context_management"] = managed
     if usage is not None:
-        last["usage"] = usage
+        last["usage"] = {name: count for name, count in usage.items() if name not in _AT_START or count}
     yield last
     yield {"type": "message_stop"}
 

@@ -61,7 +61,7 @@ class GeminiServer(FaultyServer[Answer]):
             return Answer.error(404, "Not found.", word="NOT_FOUND")
         model, method = found[1], found[2]
         body = call.json
-        wrong = problem(method, body)
+        wrong = problem(method, body, vertex="/publishers/" in call.path)
         if wrong is None and self.signed and "contents" in body:
             wrong = missing_signature(body)
         if wrong is not None:

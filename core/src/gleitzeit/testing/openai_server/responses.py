@@ -5,107 +5,40 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from gleitzeit.testing.openai_server import check
 from gleitzeit.testing.openai_server.script import Answer
 
 __all__ = ["as_chat", "problem", "response", "response_events"]
 
-_FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
-    "model": (str,),
-    "input": (str, list),
-    "instructions": (str,),
-    "stream": (bool,),
-    "stream_options": (dict,),
-    "tools": (list,),
-    "tool_choice": (str, dict),
-    "parallel_tool_calls": (bool,),
-    "max_output_tokens": (int,),
-    "max_tool_calls": (int,),
-    "temperature": (int, float),
-    "top_p": (int, float),
-    "top_logprobs": (int,),
-    "reasoning": (dict,),
-    "text": (dict,),
-    "include": (list,),
-    "store": (bool,),
-    "previous_response_id": (str,),
-    "conversation": (str, dict),
-    "background": (bool,),
-    "truncation": (str,),
-    "metadata": (dict,),
-    "service_tier": (str,),
-    "prompt_cache_key": (str,),
-    "safety_identifier": (str,),
-    "context_management": (list,),
-}
-_PARTS: Final = {
-    "user": ("input_text", "input_image", "input_file"),
-    "system": ("input_text",),
-    "developer": ("input_text",),
-    "assistant": ("output_text", "refusal"),
-}
 _OUTPUTS: Final = {"function_call_output": "function_call", "custom_tool_call_output": "custom_tool_call"}
 
 
 def problem(body: Any) -> str | None:
     """What is wrong with the body of a request; None if nothing."""
-    if not isinstance(body, dict):
-        return "We could not parse the JSON body of your request."
-    for name in ("model", "input"):
-        if body.get(name) in (None, "", []):
-            return f"Missing required parameter: '{name}'."
-    for name, value in body.items():
-        if name not in _FIELDS:
-            return f"Unknown parameter: '{name}'."
-        if value is not None and (
-            not isinstance(value, _FIELDS[name]) or (isinstance(value, bool) and bool not in _FIELDS[name])
-        ):
-            return f"Invalid type for '{name}'."
-    for index, tool in enumerate(body.get("tools") or ()):
-        if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
-            return f"Missing required parameter: 'tools[{index}].type'."
-        if tool["type"] == "function" and not {"name", "parameters", "strict"} <= tool.keys():
-            return f"Missing required parameter in 'tools[{index}]'."
-    return None if isinstance(body["input"], str) else _items(body["input"])
+    wrong = check.problem("response", body)
+    if wrong is not None:
+        return wrong
+    if isinstance(body["input"], str):
+        return None
+    return _items(body["input"], goes_on=bool(body.get("previous_response_id") or body.get("conversation")))
 
 
-def _items(items: list[Any]) -> str | None:
+def _items(items: list[Any], *, goes_on: bool) -> str | None:
+    """Calls have their outputs, outputs their calls, and reasoning is followed by what it led to.
+
+    Where the request goes on with what the server has kept, the calls may be there.
+    """
     open_calls: dict[Any, str] = {}
     for index, item in enumerate(items):
-        at = f"input[{index}]"
-        kind = item.get("type") if isinstance(item, dict) else None
-        if not isinstance(kind, str):
-            return f"Invalid value for '{at}'."
-        if kind == "message":
-            wrong = _message(item, at)
-            if wrong is not None:
-                return wrong
-        elif kind in _OUTPUTS.values():
-            field = "arguments" if kind == "function_call" else "input"
-            if not all(isinstance(item.get(name), str) for name in ("call_id", "name", field)):
-                return f"Invalid value in '{at}'."
+        at, kind = f"input[{index}]", item["type"]
+        if kind in _OUTPUTS.values():
             open_calls[item["call_id"]] = kind
         elif kind in _OUTPUTS:
-            if open_calls.pop(item.get("call_id"), None) != _OUTPUTS[kind]:
+            if open_calls.pop(item["call_id"], _OUTPUTS[kind] if goes_on else None) != _OUTPUTS[kind]:
                 return f"No tool call found for the output '{at}'."
-        elif kind == "reasoning" and (
-            index + 1 == len(items) or items[index + 1].get("role") == "user" or "summary" not in item
-        ):
-            return f"Item '{item.get('id')}' of type 'reasoning' was provided without its following item."
+        elif kind == "reasoning" and (index + 1 == len(items) or items[index + 1].get("role") == "user"):
+            return f"Item '{item['id']}' of type 'reasoning' was provided without its following item."
     return f"No tool output found for function call {next(iter(open_calls))}." if open_calls else None
-
-
-def _message(item: Mapping[str, Any], at: str) -> str | None:
-    role, content = item.get("role"), item.get("content")
-    if role not in _PARTS:
-        return f"Invalid value for '{at}.role'."
-    if isinstance(content, str):
-        return None
-    if not isinstance(content, list):
-        return f"Invalid type for '{at}.content'."
-    for part in content:
-        if not isinstance(part, dict) or part.get("type") not in _PARTS[role]:
-            return f"Invalid value for '{at}.content'."
-    return None
 
 
 def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,21 +119,26 @@ def response(completion: Mapping[str, Any]) -> dict[str, Any]:
         "parallel_tool_calls": True,
         "tool_choice": "auto",
         "tools": [],
-        "usage": _usage(completion.get("usage")),
+        "instructions": None,
+        "metadata": {},
+        "temperature": None,
+        "top_p": None,
+        **_usage(completion.get("usage")),
     }
 
 
-def _usage(usage: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _usage(usage: Mapping[str, Any] | None) -> dict[str, Any]:
     if usage is None:
-        return None
+        return {}
     read, written = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
-    return {
+    counts = {
         "input_tokens": usage["prompt_tokens"],
-        "input_tokens_details": read or {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0, **(read or {})},
         "output_tokens": usage["completion_tokens"],
         "output_tokens_details": written or {"reasoning_tokens": 0},
         "total_tokens": usage["total_tokens"],
     }
+    return {"usage": counts}
 
 
 def response_events(whole: Mapping[str, Any], answer: Answer) -> list[Any]:
@@ -211,7 +149,8 @@ def response_events(whole: Mapping[str, Any], answer: Answer) -> list[Any]:
 
 
 def _events(whole: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    begun = {**whole, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
+    begun = {**whole, "status": "in_progress", "output": [], "incomplete_details": None}
+    begun.pop("usage", None)
     yield {"type": "response.created", "response": begun}
     yield {"type": "response.in_progress", "response": begun}
     for index, item in enumerate(whole["output"]):
@@ -237,7 +176,8 @@ def _events(whole: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                     "logprobs": [],
                     "obfuscation": "x",
                 }
-            yield {"type": "response.output_text.done", **inner, "text": item["content"][0]["text"]}
+            text = item["content"][0]["text"]
+            yield {"type": "response.output_text.done", **inner, "text": text, "logprobs": []}
             yield {"type": "response.content_part.done", **inner, "part": item["content"][0]}
         elif kind == "reasoning":
             for piece in _pieces(item["summary"][0]["text"]):

@@ -42,9 +42,10 @@ class OpenAIServer(FaultyServer[Answer]):
 
     def refuse(self, call: Call) -> Answer | None:
         """The refusal of a request without the key."""
-        if self._api_key is None or call.headers.get("authorization") == f"Bearer {self._api_key}":
+        bearer = call.headers.get("authorization", "").removeprefix("Bearer ")
+        given = call.headers.get("api-key") or bearer  # Azure takes a key in either
+        if self._api_key is None or given == self._api_key:
             return None
-        given = call.headers.get("authorization", "").removeprefix("Bearer ")
         message = f"Incorrect API key provided: {given}." if given else "You didn't provide an API key."
         return Answer.error(401, message, code="invalid_api_key")
 

@@ -99,12 +99,13 @@ def _head(answer: Answer, body: Mapping[str, Any], number: int, kind: str) -> di
 
 def whole(answer: Answer, body: Mapping[str, Any], kind: str, number: int) -> dict[str, Any]:
     """The body of an answer that is not a stream."""
-    calls = _calls(answer, body, number)
+    calls = [] if kind == "completion" else _calls(answer, body, number)
     choice: dict[str, Any] = {"index": 0, "finish_reason": _finish(answer, calls), "logprobs": None}
     if kind == "completion":
         choice["text"] = answer.text
     else:
-        choice["message"] = {"role": "assistant", "content": answer.text or (None if calls else "")}
+        content = answer.text or (None if calls else "")
+        choice["message"] = {"role": "assistant", "content": content, "refusal": None}
         if answer.thinking:
             choice["message"]["reasoning_content"] = answer.thinking
         if calls:
@@ -130,10 +131,10 @@ def _chunks(answer: Answer, body: Mapping[str, Any], kind: str, number: int) -> 
     wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
     if wants_usage:
         head["usage"] = None
-    calls = _calls(answer, body, number)
+    calls = [] if completion else _calls(answer, body, number)
 
     def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-        held = {"text": delta.get("content", "")} if completion else {"delta": delta}
+        held = {"text": delta.get("content", ""), "logprobs": None} if completion else {"delta": delta}
         return {**head, "choices": [{"index": 0, **held, "finish_reason": finish}]}
 
     if not completion:
