@@ -4,9 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from gleitzeit_plugin_mcp_stdio.framing import Lines, messages
+from gleitzeit_plugin_mcp_stdio.framing import Lines
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gleitzeit.wire.jsonrpc import messages
 
 LIMIT = 64
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from gleitzeit_plugin_mcp_stdio import StdioTransport
 
-from gleitzeit.errors import InvalidRequestError, ProcessDiedError, ResetError, WireError
+from gleitzeit.errors import GleitzeitError, InvalidRequestError, ProcessDiedError, ResetError
 from gleitzeit.kinds import Endpoint, Frame, Wire
 
 Program = Callable[..., Endpoint]
@@ -23,7 +23,7 @@ async def read(wire: Wire, count: int = 1) -> list[object]:
         return [(await anext(frames)).message for _ in range(count)]
 
 
-async def the_end(wire: Wire) -> WireError:
+async def the_end(wire: Wire) -> GleitzeitError:
     async with asyncio.timeout(20):
         async for _ in wire:
             pass

@@ -1,16 +1,8 @@
-"""Cuts a stream of bytes into lines and lines into JSON-RPC messages."""
+"""Cuts a stream of bytes into lines."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
-
-import msgspec
-
-__all__ = ["Lines", "messages"]
-
-_decode = msgspec.json.Decoder().decode
+__all__ = ["Lines"]
 
 
 class Lines:
@@ -49,23 +41,3 @@ class Lines:
                 self.overflow = True
                 self._parts.clear()
         return lines
-
-
-def messages(line: bytes) -> list[Mapping[str, Any]] | None:
-    """The JSON-RPC messages of a line: one, those of a batch, none of a blank line; None for junk."""
-    if not line or line.isspace():
-        return []
-    try:
-        value = _decode(line)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        try:  # lone surrogates and NaN, which JavaScript and Python servers do write
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            return None
-    found = value if isinstance(value, list) else [value]
-    if found and all(isinstance(item, dict) and not _FIELDS.isdisjoint(item) for item in found):
-        return found
-    return None
-
-
-_FIELDS = frozenset({"method", "result", "error"})

@@ -10,15 +10,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from gleitzeit.errors import CannotConnectError
 from gleitzeit.kinds import Launch
+from gleitzeit.wire.closing import surely
 
-__all__ = ["Child", "abort", "supported", "surely"]
+__all__ = ["Child", "abort", "supported"]
 
 LAUNCHER: Final = str(Path(__file__).with_name("launcher.py"))
 #: Variables without which an interpreter may not start.
@@ -209,22 +209,6 @@ def _refused(launch: Launch, report: str) -> CannotConnectError:
     else:
         hint = "correct the path in `command`"
     return CannotConnectError(f"the command {command!r} cannot be started: {text}", hint=hint)
-
-
-async def surely(closing: Coroutine[Any, Any, None]) -> None:
-    """Run to the end, however often the caller is cancelled meanwhile; its cancellation follows after."""
-    task = asyncio.create_task(closing)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-        except BaseException:  # noqa: BLE001 - raised again by the last line
-            break
-    if cancelled is not None:
-        raise cancelled
-    task.result()
 
 
 def abort(transport: asyncio.WriteTransport) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from gleitzeit.errors import CannotConnectError, ConfigError, PluginError, SandboxUnavailableError
-from gleitzeit.kinds import Context, Endpoint, Launch, Process
+from gleitzeit.kinds import Context, Endpoint, Launch, Process, Wire
 from gleitzeit.plugin import Plugin
+from gleitzeit.wire.closing import surely
 from gleitzeit_plugin_mcp_stdio.direct import Direct
-from gleitzeit_plugin_mcp_stdio.process import Child, supported, surely
+from gleitzeit_plugin_mcp_stdio.own import own
+from gleitzeit_plugin_mcp_stdio.process import Child, supported
 from gleitzeit_plugin_mcp_stdio.wire import StdioWire
 
 __all__ = ["StdioConfig", "StdioTransport"]
@@ -37,7 +40,7 @@ class StdioConfig(BaseModel):
 
 
 class StdioTransport(Plugin):
-    """Starts servers as child processes; see `gleitzeit.kinds.Transport`."""
+    """Starts servers as child processes, or is one; see `gleitzeit.kinds.Transport` and `Listener`."""
 
     Config: ClassVar[Any] = StdioConfig
     manifest: ClassVar[Any] = {"summary": "MCP over the standard streams of a local process."}
@@ -71,6 +74,26 @@ class StdioTransport(Plugin):
             yield wire
         finally:
             await surely(wire.close())
+
+    @asynccontextmanager
+    async def listen(
+        self, address: str, serve: Callable[[Wire], Awaitable[None]], options: Mapping[str, Any]
+    ) -> AsyncIterator[str]:
+        """Serve the one client that started this process; the address says nothing here.
+
+        Standard input and output are the wire's inside of the block: what is printed goes to stderr.
+        `options` may hold `max_message_bytes`. Raises `ConfigError` where they cannot be waited for.
+        """
+        limit = int(options.get("max_message_bytes", self.config.max_message_bytes))
+        async with own(limit) as wire:
+            task = asyncio.ensure_future(serve(wire))
+            try:
+                yield "stdio:"
+            finally:
+                task.cancel()
+                await asyncio.wait({task})
+                if not task.cancelled():
+                    task.exception()  # whoever serves has told of it
 
     async def _launch(self, endpoint: Endpoint) -> Process:
         launch = Launch(endpoint.command, env=endpoint.env, cwd=endpoint.cwd)

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-import msgspec
-
-from gleitzeit.errors import InvalidRequestError, ProcessDiedError, ResetError, WireError
+from gleitzeit.errors import ProcessDiedError, ResetError, WireError
 from gleitzeit.kinds import Endpoint, Frame, Process
-from gleitzeit_plugin_mcp_stdio.framing import Lines, messages
+from gleitzeit.wire.jsonrpc import dump, messages
+from gleitzeit_plugin_mcp_stdio.framing import Lines
 from gleitzeit_plugin_mcp_stdio.process import abort
 from gleitzeit_plugin_mcp_stdio.tail import Tail, secrets_in
 
@@ -28,8 +27,6 @@ SETTLE: Final = 0.25
 #: Lines of stderr that an error shows, and junk lines that diagnostics keep.
 SHOWN: Final = 8
 JUNK: Final = 5
-
-_encode = msgspec.json.Encoder().encode
 
 
 class StdioWire:
@@ -65,14 +62,7 @@ class StdioWire:
 
     async def send(self, frame: Frame) -> None:
         """Write a frame; waits while the server does not read, until cancelled or the wire is lost."""
-        try:
-            line = _encode(frame.message) + b"\n"
-        except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
-            raise InvalidRequestError(
-                f"a message to {self._name!r} cannot be written as JSON: {error}",
-                provider=self._name,
-                sent=False,
-            ) from error
+        line = dump(frame.message, self._name) + b"\n"
         stdin = self._process.stdin
         transport = stdin.transport
         if not self._lost.is_set() and transport.get_write_buffer_size() > ROOM:
