@@ -1,0 +1,1 @@
+"""The words of the vendors, one module a wire."""
