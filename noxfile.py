@@ -334,33 +334,34 @@ def bench(session):
     install(session, [group("bench")])
     if "--only" not in session.posargs or {"calls", "start"}.intersection(session.posargs):
         for path in sorted(pathlib.Path(ROOT, "tests", "benchmarks", "environments").glob("*.txt")):
-            peer_environment(session, path.stem, str(path))
+            where = os.path.join(ROOT, ".nox", "bench-peers", path.stem)
+            side_environment(session, where, str(path))
     session.run("python", os.path.join("tests", "benchmarks", "bench.py"), *session.posargs)
 
 
-def peer_environment(session, name, requirements):
-    """Make .nox/bench-peers/NAME, once; where that fails the benchmark goes on and says what is missing."""
-    where = os.path.join(ROOT, ".nox", "bench-peers", name)
+def side_environment(session, where, requirements, variables=None):
+    """The Python of an environment beside the session's, made once; None where that fails, which is told."""
     python = os.path.join(where, BIN, "python" + EXE)
     stamp = os.path.join(where, "gleitzeit.stamp")
     key = digest([ROOT, sys.version, read(requirements)])
     if os.path.exists(stamp) and read(stamp) == key:
-        return
+        return python
     uv = uv_command(sys.executable)
     uv = uv if works_with_uv() or not os.path.exists(BOOTSTRAP) else None
     shutil.rmtree(where, ignore_errors=True)
     make_it = [uv, "venv", "-q", "--python"] if uv else [sys.executable, "-m", "virtualenv", "-q", "--python"]
     pip = [uv, "pip", "install", "-q", "--python", python] if uv else [python, "-m", "pip", "install", "-q"]
-    settings = pip_settings(sys.executable) if uv else {}
+    settings = dict(pip_settings(sys.executable) if uv else {}, **(variables or {}))
     environment = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1", **settings)
     for command in (make_it + [sys.executable, where], pip + ["-r", requirements]):
-        session.log("peer %s: %s" % (name, " ".join(command)))
+        session.log(" ".join(command))
         if subprocess.call(command, env=environment):
             shutil.rmtree(where, ignore_errors=True)
-            session.warn("no environment for the peer %s, see above; the benchmark goes on without it" % name)
-            return
+            session.warn("no environment %s, see above; the session goes on without it" % where)
+            return None
     with open(stamp, "w", encoding="utf-8") as file:
         file.write(key)
+    return python
 
 
 @nox.session
@@ -379,9 +380,50 @@ def replay(session):
 
 @nox.session
 def realserver(session):
-    """Run the tests against a real model server (transformers serve); installs torch, which is large."""
+    """Run the tests against real model servers; installs torch, which is large, and compiles llama.cpp."""
     install(session, [group("torch"), group("realserver"), group("tests")])
-    session.run("python", "-m", "pytest", "tests/realserver", "-m", "realserver", *session.posargs)
+    folder = os.path.join(ROOT, "tests", "realserver")
+    environment = {"REALSERVER_MODELS": tiny_models(session, folder)}
+    # Takes minutes and a C++ compiler; what reads pictures is left out, a third of it.
+    parts = {"CMAKE_ARGS": (os.environ.get("CMAKE_ARGS", "") + " -DLLAVA_BUILD=OFF").strip()}
+    where = os.path.join(ROOT, ".nox", "realserver-llama")
+    llama = side_environment(session, where, os.path.join(folder, "llama.txt"), parts)
+    if llama is None:
+        session.warn(
+            "llama-cpp-python could not be installed: its tests are skipped. It is compiled here and"
+        )
+        session.warn("needs a C and C++ compiler (Debian: apt install build-essential); then run this again.")
+    else:
+        environment["REALSERVER_LLAMA_PYTHON"] = llama
+    # Servers that load torch may be slow to start where the machine is busy.
+    command = [
+        "python",
+        "-m",
+        "pytest",
+        "tests/realserver",
+        "-m",
+        "realserver",
+        "-o",
+        "faulthandler_timeout=900",
+    ]
+    session.run(*(command + session.posargs), env=environment)
+
+
+def tiny_models(session, folder):
+    """The folder of the model that the servers serve, trained once: some twenty seconds."""
+    where = os.path.join(ROOT, ".nox", "realserver-models")
+    stamp = os.path.join(where, "gleitzeit.stamp")
+    sources = [os.path.join(folder, name) for name in ("model.py", "convert.py")]
+    key = digest([read(CONSTRAINTS), repr(group("torch"))] + [read(path) for path in sources])
+    if not (os.path.exists(stamp) and read(stamp) == key):
+        shutil.rmtree(where, ignore_errors=True)
+        os.makedirs(where)
+        tiny, file = os.path.join(where, "tiny"), os.path.join(where, "tiny.gguf")
+        session.run("python", "-m", "tests.realserver.model", tiny)
+        session.run("python", "-m", "tests.realserver.convert", tiny, file)
+        with open(stamp, "w", encoding="utf-8") as written:
+            written.write(key)
+    return where
 
 
 @nox.session(venv_backend="none")

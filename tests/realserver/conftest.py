@@ -1,62 +1,50 @@
-"""The tiny model, and `transformers serve` with it on loopback."""
+"""The tiny model, and real servers with it on loopback, once for all tests."""
 
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
 
+from tests.realserver import servers
+from tests.realserver.talk import Weather
+
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    """The address of a running server, as `http://127.0.0.1:PORT/v1`; its model is `./tiny`."""
-    folder = tmp_path_factory.mktemp("model")
+def models(tmp_path_factory):
+    """The folder with the model as `tiny/` and as `tiny.gguf`: REALSERVER_MODELS, or made here."""
+    if "REALSERVER_MODELS" in os.environ:
+        return Path(os.environ["REALSERVER_MODELS"])
+    folder = tmp_path_factory.mktemp("models")
     root = Path(__file__).parents[2]
-    subprocess.run([sys.executable, "-m", "tests.realserver.model", folder / "tiny"], cwd=root, check=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = Path(sys.executable).with_name("transformers")
-    command = [program, "serve", "./tiny", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={
-                **os.environ,
-                "HF_HUB_OFFLINE": "1",
-                "OMP_NUM_THREADS": "1",
-                "HF_HOME": str(folder / "home"),
-            },
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        _wait(f"http://127.0.0.1:{port}/health", process, log)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    for module, *words in (("model", "tiny"), ("convert", "tiny", "tiny.gguf")):
+        paths = [str(folder / word) for word in words]
+        subprocess.run([sys.executable, "-m", f"tests.realserver.{module}", *paths], cwd=root, check=True)
+    return folder
 
 
-def _wait(url, process, log):
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            pytest.fail(f"the server ended with {process.returncode}:\n{log.read_text()[-3000:]}")
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    pytest.fail(f"the server is not ready:\n{log.read_text()[-3000:]}")
+@pytest.fixture(scope="session")
+def server(models):
+    """The address of `transformers serve`, as `http://127.0.0.1:PORT/v1`; its model is `./tiny`."""
+    with servers.transformers(models / "tiny") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def llama(request):
+    """The address of llama-cpp-python's server; its models are `tiny`, `small` and `vectors`."""
+    if not servers.LLAMA:
+        pytest.skip("llama-cpp-python is not here: it has to be compiled, see what the session said of it")
+    with servers.llama(request.getfixturevalue("models") / "tiny.gguf") as url:
+        yield url
+
+
+@pytest.fixture
+def local():
+    """What a host is made of: `providers` by name, as tables of their configuration, and the tool."""
+
+    def arguments(**providers):
+        return {"config": {"providers": providers}, "plugins": {"weather": Weather}, "environ": {}}
+
+    return arguments

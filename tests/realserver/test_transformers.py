@@ -4,70 +4,50 @@ import asyncio
 
 import pytest
 
-from gleitzeit import BlockingHost, Chat, Host, Message, Model, Provider, Reply, TextDelta
-from gleitzeit.errors import InvalidRequestError, UnknownModelError, UpstreamError
-from gleitzeit.values import ThinkingDelta, Tool
-from tests.realserver.model import TOOL
+from gleitzeit import BlockingHost, Chat, Host, Message, Model, TextDelta
+from gleitzeit.errors import InvalidRequestError, ServerFaultError, UnknownModelError
+from gleitzeit.values import Completion, Embedding, ThinkingDelta
+from tests.realserver.talk import CITIES, HELLO, PROMPT, ROUND_TRIPS, TOKENS, WEATHER, answer, ask, converse
 
 pytestmark = pytest.mark.realserver
-
-
-class Weather(Provider):
-    """The tool that the model knows."""
-
-    sky = {"Paris": "sunny", "Oslo": "snow"}  # noqa: RUF012 - read only
-
-    def provide_tools(self):
-        yield Tool(TOOL["name"], description=TOOL["description"], input_schema=TOOL["parameters"])
-
-    async def call(self, request):
-        return Reply(self.sky[request.operation.arguments["city"]])
-
 
 MODEL = "real/./tiny"
 
 
 @pytest.fixture
-def arguments(server):
-    config = {
-        "providers": {"real": {"plugin": "openai", "base_url": server, "max_tokens_field": "max_tokens"}}
-    }
-    return {"config": config, "plugins": {"weather": Weather}, "environ": {}}
-
-
-def ask(prompt, **fields):
-    return Chat(prompt, temperature=0.0, **fields).to(MODEL, timeout=60)
+def arguments(server, local):
+    return local(real={"plugin": "openai", "base_url": server})
 
 
 @pytest.mark.feature("S002-12")
 async def test_a_reply_with_text_of_many_bytes(arguments):
     async with Host(**arguments) as host:
-        reply = await host.call(ask("hi"))
-    assert reply.text == "Hello there! Grüße 你好 😀."
-    assert reply.finish_reason == "stop"
-    assert reply.usage.input == 18
-    assert reply.usage.output > 5
+        reply = await host.call(ask("hi", MODEL))
+    assert (reply.text, reply.finish_reason, reply.model) == (HELLO, "stop", "./tiny@main")
+    assert (reply.usage.input, reply.usage.output) == (18, TOKENS + 1)
 
 
 @pytest.mark.feature("S001-04")
 async def test_a_stream_gives_the_same_text_in_pieces(arguments):
-    async with Host(**arguments) as host, host.stream(ask("hi")) as stream:
+    """This server sends no `[DONE]`, and the usage with its last chunk."""
+    async with Host(**arguments) as host, host.stream(ask("hi", MODEL)) as stream:
         pieces = [event.text async for event in stream if isinstance(event, TextDelta)]
-    assert "".join(pieces) == "Hello there! Grüße 你好 😀."
+    assert "".join(pieces) == HELLO
     assert len(pieces) > 3
     assert stream.reply.finish_reason == "stop"
+    assert (stream.reply.usage.input, stream.reply.usage.output) == (18, TOKENS + 1)
 
 
 async def test_a_system_message_changes_the_answer(arguments):
     async with Host(**arguments) as host:
-        reply = await host.call(ask([Message.system("be brief"), Message.user("hi")]))
+        reply = await host.call(ask([Message.system("be brief"), Message.user("hi")], MODEL))
     assert reply.text == "Hi."
 
 
 async def test_thinking_is_not_part_of_the_answer(arguments):
     async with Host(**arguments) as host:
-        reply = await host.call(ask("think"))
-        async with host.stream(ask("think")) as stream:
+        reply = await host.call(ask("think", MODEL))
+        async with host.stream(ask("think", MODEL)) as stream:
             thought = [event.text async for event in stream if isinstance(event, ThinkingDelta)]
     assert (reply.text.strip(), reply.thinking.strip()) == ("42", "let me see")
     assert "".join(thought).strip() == "let me see"
@@ -75,61 +55,87 @@ async def test_thinking_is_not_part_of_the_answer(arguments):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(
-    "prompt,answer",
-    [
-        ("weather in Paris", "It is sunny in Paris."),
-        ("weather in Paris and Oslo", "Sun in Paris, snow in Oslo."),
-    ],
-)
-async def test_a_whole_tool_round_trip(arguments, prompt, answer, stream):
+async def test_two_parallel_calls_are_two_parts(arguments, stream):
+    """They come parsed, beside empty text; in a stream each as one whole delta."""
     async with Host(**arguments) as host:
-        conversation = host.converse(ask(prompt), tools=["get_weather"])
-        if stream:
-            async with conversation:
-                async for _ in conversation:
-                    pass
-            ending = conversation.ending
-        else:
-            ending = await conversation
-    assert ending.text == answer
-    assert ending.turns == 2
+        reply, _ = await answer(host, ask("weather in Paris and Oslo", MODEL, tools=[WEATHER]), stream)
+    assert [(call.name, dict(call.arguments)) for call in reply.tool_calls] == CITIES
+    assert len({call.id for call in reply.tool_calls}) == 2
+    assert (reply.text, reply.finish_reason) == ("", "tool_calls")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("prompt, sentence", ROUND_TRIPS)
+async def test_a_whole_tool_round_trip(arguments, prompt, sentence, stream):
+    async with Host(**arguments) as host:
+        ending = await converse(host, ask(prompt, MODEL), stream)
+    assert (ending.text, ending.turns) == (sentence, 2)
 
 
 def test_the_blocking_host_reaches_it_too(arguments):
     with BlockingHost(**arguments) as host:
-        assert host.call(ask("hi")).text.startswith("Hello there!")
+        assert host.call(ask("hi", MODEL)).text.startswith("Hello there!")
 
 
 async def test_a_length_limit_is_a_finish_reason(arguments):
     async with Host(**arguments) as host:
-        reply = await host.call(ask("hi", max_tokens=3))
+        reply = await host.call(ask("hi", MODEL, max_tokens=3))
     assert reply.finish_reason == "length"
     assert reply.usage.output == 3
 
 
 async def test_a_wrong_model_is_a_typed_error(arguments):
     async with Host(**arguments) as host:
-        with pytest.raises((InvalidRequestError, UnknownModelError)) as caught:
+        with pytest.raises((InvalidRequestError, UnknownModelError), match="pinned") as caught:
             await host.call(Chat("hi").to("real/nobody"))
-    assert caught.value.status == 400
-    assert caught.value.provider == "real"
+    assert (caught.value.status, caught.value.provider) == (400, "real")
+    assert not caught.value.retryable
 
 
-@pytest.mark.parametrize(
-    "options,kind,status",
-    [
-        ({"no_such_field": 1}, InvalidRequestError, 422),
-        ({"temperature": "hot"}, UpstreamError, 500),  # text/plain, as this server answers to a wrong type
-    ],
-)
-async def test_what_the_server_refuses_is_a_typed_error_and_it_lives_on(arguments, options, kind, status):
+async def test_an_unknown_field_is_a_typed_error(arguments):
     async with Host(**arguments) as host:
-        with pytest.raises(kind) as caught:
-            await host.call(Chat("hi", options={"openai": options}).to(MODEL))
-    assert (caught.value.status, caught.value.provider) == (status, "real")
-    async with Host(**arguments) as host:  # anew: this server drops the connection after its own faults
-        assert (await host.call(ask("hi"))).text.startswith("Hello")
+        with pytest.raises(InvalidRequestError, match="no_such_field") as caught:
+            await host.call(Chat("hi", options={"openai": {"no_such_field": 1}}).to(MODEL))
+    assert (caught.value.status, caught.value.provider) == (422, "real")
+
+
+async def test_a_fault_as_plain_text_is_a_typed_error_and_calls_go_on(arguments):
+    """A wrong type ends in 500 as text/plain, after which this server drops the connection."""
+    providers = arguments["config"]["providers"]
+    providers["once"] = {**providers["real"], "retry": {"max_retries": 0}}
+    async with Host(**arguments) as host:
+        with pytest.raises(ServerFaultError) as caught:
+            await host.call(Chat("hi", options={"openai": {"temperature": "hot"}}).to("once/./tiny"))
+        assert (caught.value.status, caught.value.body) == (500, "Internal Server Error")
+        assert caught.value.retryable
+        assert (await host.call(ask("hi", MODEL))).text == HELLO
+
+
+async def test_embeddings_are_what_this_server_does_not_have(arguments):
+    async with Host(**arguments) as host:
+        with pytest.raises(InvalidRequestError) as caught:
+            await host.call(Embedding("hi").to(MODEL))
+    assert caught.value.status == 404
+    assert "base_url" in caught.value.hint
+
+
+async def test_a_prompt_beyond_the_window_is_answered_all_the_same(arguments):
+    """This release does not look at the window of 2048 tokens; the usage tells."""
+    async with Host(**arguments) as host:
+        reply = await host.call(ask("x " * 1050, MODEL, max_tokens=2))
+    assert reply.finish_reason == "length"
+    assert reply.usage.input > 2048
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_text_is_continued(arguments, stream):
+    arguments["config"]["providers"]["real"]["completion_api"] = "completions"
+    request = Completion(PROMPT, max_tokens=40, temperature=0.0).to(MODEL, timeout=300)
+    async with Host(**arguments) as host:
+        reply, seen = await answer(host, request, stream)
+    assert not stream or len([event for event in seen if isinstance(event, TextDelta)]) > 3
+    assert (reply.text, reply.finish_reason) == (HELLO, "stop")
+    assert (reply.usage.input, reply.usage.output) == (18, TOKENS + 1)
 
 
 async def test_cancelling_in_mid_stream_leaves_the_server_usable(arguments):
@@ -137,7 +143,7 @@ async def test_cancelling_in_mid_stream_leaves_the_server_usable(arguments):
         first = asyncio.Event()
 
         async def read():
-            async with host.stream(ask("hi")) as stream:
+            async with host.stream(ask("hi", MODEL)) as stream:
                 async for event in stream:
                     if isinstance(event, TextDelta):
                         first.set()
@@ -148,17 +154,24 @@ async def test_cancelling_in_mid_stream_leaves_the_server_usable(arguments):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert (await host.call(ask("hi"))).finish_reason == "stop"
+        assert (await host.call(ask("hi", MODEL))).finish_reason == "stop"
 
 
 async def test_health_is_good_although_the_list_of_models_fails_offline(arguments):
     async with Host(**arguments) as host:
-        await host.call(ask("hi"))
+        await host.call(ask("hi", MODEL))
         (row,) = [row for row in await host.health(deep=True) if row.name == "real"]
-    assert row.health.status in ("ok", "degraded")
+        assert row.health.status == "ok"
+        assert "lists no models" in row.health.detail
+
+
+async def test_the_list_of_models_fails_offline_as_a_typed_error(arguments):
+    async with Host(**arguments) as host:
+        (outcome,) = [one for one in await host.hooks.provide_models() if one.plugin == "real"]
+    assert isinstance(outcome.error, ServerFaultError)
 
 
 async def test_a_known_model_needs_no_listing(arguments):
     arguments["config"]["providers"]["real"]["models"] = ["./tiny"]
     async with Host(**arguments) as host:
-        assert (await host.call(ask("hi"))).target.model == Model("./tiny")
+        assert (await host.call(ask("hi", MODEL))).target.model == Model("./tiny")
