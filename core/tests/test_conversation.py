@@ -51,7 +51,7 @@ class Tools(Provider):
             case "meet":  # answers only where two run at once
                 if sum(call.name == "meet" for call in self.calls) == 2:
                     self.both.set()
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     await self.both.wait()
                 return Reply("met")
             case "fail":

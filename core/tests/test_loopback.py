@@ -21,7 +21,7 @@ async def test_a_request_is_seen_as_it_was_sent() -> None:
     async with LoopbackServer(handler) as server, FakeContext() as context:
         response = await context.http.post(f"{server.address}/a%20b?c=d", content=b"abc")
         call = await server.request()
-        await asyncio.wait_for(call.done.wait(), 1)
+        await asyncio.wait_for(call.done.wait(), 30)
     assert (response.content, response.headers["x-own"]) == (b"cba", "1")
     assert (call.method, call.path, call.query, call.body, call.json) == ("POST", "/a b", "c=d", b"abc", None)
     assert not call.closed.is_set()
@@ -52,7 +52,7 @@ async def test_a_client_that_goes_ends_the_handler() -> None:
         asked = asyncio.ensure_future(context.http.get(server.address))
         call = await server.request()
         asked.cancel()
-        await asyncio.wait_for(ended.wait(), 1)
+        await asyncio.wait_for(ended.wait(), 30)
         assert call.closed.is_set()
         with pytest.raises(asyncio.CancelledError):
             await asked

@@ -172,4 +172,4 @@ async def test_waiting_for_an_answer_ends_with_the_callers_deadline() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await client.get(server.address)
-        await asyncio.wait_for(server.requests[0].closed.wait(), 1)
+        await asyncio.wait_for(server.requests[0].closed.wait(), 30)

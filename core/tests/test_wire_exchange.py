@@ -132,7 +132,7 @@ async def test_an_endless_error_body_is_read_to_a_limit_only() -> None:
     async with serving(handler) as (server, exchange, url, headers):
         with pytest.raises(ServerFaultError):
             await exchange.fetch("GET", url, headers)
-        await asyncio.wait_for(server.requests[0].closed.wait(), 1)
+        await asyncio.wait_for(server.requests[0].closed.wait(), 30)
 
 
 async def test_an_answer_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,9 +271,9 @@ async def test_a_server_that_never_ends_its_answer_does_not_hold_a_complete_stre
         await call.stall()
 
     async with serving(handler) as (server, exchange, url, headers):
-        reply = await asyncio.wait_for((await stream(exchange, url, headers)).collect(), 2)
+        reply = await asyncio.wait_for((await stream(exchange, url, headers)).collect(), 30)
         assert reply.text == "one"
-        await asyncio.wait_for(server.requests[0].closed.wait(), 1)
+        await asyncio.wait_for(server.requests[0].closed.wait(), 30)
 
 
 @pytest.mark.parametrize("mark", [True, False])
@@ -304,7 +304,7 @@ async def test_a_stream_that_nobody_reads_can_be_closed() -> None:
 
     async with serving(handler) as (server, exchange, url, headers):
         await (await stream(exchange, url, headers)).aclose()
-        await asyncio.wait_for(server.requests[0].closed.wait(), 1)
+        await asyncio.wait_for(server.requests[0].closed.wait(), 30)
 
 
 async def test_cancelling_the_reader_closes_the_connection() -> None:
@@ -321,4 +321,4 @@ async def test_cancelling_the_reader_closes_the_connection() -> None:
         reader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reader
-        await asyncio.wait_for(server.requests[0].closed.wait(), 0.1)
+        await asyncio.wait_for(server.requests[0].closed.wait(), 30)

@@ -192,7 +192,7 @@ async def test_leaving_in_the_middle_of_a_body_closes_the_connection(serve, clie
     server = await serve(talk)
     async with client().stream("GET", server.url):
         pass
-    await asyncio.wait_for(gone.wait(), 5)
+    await asyncio.wait_for(gone.wait(), 30)
 
 
 async def test_an_unread_answer_goes_with_its_client(serve, client):
@@ -207,7 +207,7 @@ async def test_an_unread_answer_goes_with_its_client(serve, client):
     server = await serve(talk)
     async with client() as one:
         response = await one.send(one.build_request("GET", server.url), stream=True)
-    await asyncio.wait_for(gone.wait(), 5)
+    await asyncio.wait_for(gone.wait(), 30)
     await response.aclose()
 
 

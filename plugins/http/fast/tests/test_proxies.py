@@ -122,7 +122,7 @@ async def test_a_proxy_that_hangs_in_the_tunnel_is_given_up(serve, client):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(proxy.wires[number].left.wait(), 5)
+        await asyncio.wait_for(proxy.wires[number].left.wait(), 30)
 
 
 async def test_no_proxy_stands_before_loopback(serve, client, monkeypatch):

@@ -32,6 +32,7 @@ MODELS = {
 }
 
 
+@pytest.mark.feature("S002-21")
 class TestAnthropic(ProviderContract):
     thorough = True
 

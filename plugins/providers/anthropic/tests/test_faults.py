@@ -245,7 +245,7 @@ async def test_cancelling_in_mid_stream_closes_the_connection(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await call.closed.wait()
 
 

@@ -14,6 +14,7 @@ from gleitzeit.values import Chat
 OWN = "frames come from our own worker only, and test_frames.py cuts them anyhow"
 
 
+@pytest.mark.feature("S002-21")
 class TestHuggingFace(ProviderContract):
     thorough = True
 

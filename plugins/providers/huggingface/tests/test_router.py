@@ -63,6 +63,7 @@ SCRIPT = Script(
 )
 
 
+@pytest.mark.feature("S002-21")
 class TestRouter(ProviderContract):
     thorough = True
 

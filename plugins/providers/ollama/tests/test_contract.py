@@ -38,6 +38,7 @@ MODELS = {
 }
 
 
+@pytest.mark.feature("S002-21")
 class TestOllama(ProviderContract):
     thorough = True
 

@@ -159,7 +159,7 @@ async def test_the_last_one_to_leave_ends_the_download(
     await first.aclose()
     assert not pull.closed.is_set()
     await second.aclose()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await pull.closed.wait()
 
 
@@ -180,7 +180,7 @@ async def test_cancelling_the_caller_ends_the_download(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await pull.closed.wait()
 
 

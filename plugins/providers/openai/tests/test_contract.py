@@ -50,6 +50,7 @@ def script(api: str, after: int) -> Script:
     )
 
 
+@pytest.mark.feature("S002-21")
 class TestOpenAI(ProviderContract):
     thorough = True
     api, after = "chat", 3

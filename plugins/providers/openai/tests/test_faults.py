@@ -190,7 +190,7 @@ async def test_a_read_timeout_ends_a_stall(make: Make, server: OpenAIServer, str
     server.answers.append(Answer(fault="stall"))
     with pytest.raises(DeadlineError):
         await ask(make(read_timeout=0.05), stream=stream)
-    await asyncio.wait_for((await server.request()).closed.wait(), 1)
+    await asyncio.wait_for((await server.request()).closed.wait(), 30)
 
 
 async def test_a_stall_ends_with_the_callers_deadline(provider: OpenAI, server: OpenAIServer) -> None:
@@ -220,7 +220,7 @@ async def test_cancel_before_the_first_token_reaches_the_upstream(
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await asyncio.wait_for(arrived.closed.wait(), 0.1)
+    await asyncio.wait_for(arrived.closed.wait(), 30)
 
 
 @pytest.mark.feature("S001-06")
@@ -236,7 +236,7 @@ async def test_cancel_in_mid_stream_reaches_the_upstream(provider: OpenAI, serve
     reader.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reader
-    await asyncio.wait_for(server.requests[0].closed.wait(), 0.1)
+    await asyncio.wait_for(server.requests[0].closed.wait(), 30)
     assert not server.requests[0].done.is_set()
 
 
@@ -248,7 +248,7 @@ async def test_leaving_a_stream_early_reaches_the_upstream(provider: OpenAI, ser
         async for event in stream:
             if isinstance(event, TextDelta):
                 break
-    await asyncio.wait_for(server.requests[0].closed.wait(), 0.1)
+    await asyncio.wait_for(server.requests[0].closed.wait(), 30)
 
 
 async def test_a_stream_that_was_opened_and_never_read_is_closed(
@@ -258,7 +258,7 @@ async def test_a_stream_that_was_opened_and_never_read_is_closed(
     stream = await provider.call(Chat("x").to("scripted-echo", stream=True))
     assert isinstance(stream, Stream)
     await stream.aclose()
-    await asyncio.wait_for(server.requests[0].closed.wait(), 0.1)
+    await asyncio.wait_for(server.requests[0].closed.wait(), 30)
 
 
 async def test_after_every_fault_the_next_call_goes_well(provider: OpenAI, server: OpenAIServer) -> None:

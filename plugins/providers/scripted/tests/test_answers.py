@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -104,16 +104,22 @@ async def test_pieces_come_as_written_and_thinking_stays_apart(make: Make) -> No
     assert (reply.text, reply.thinking) == ("Hello you", "hm")
 
 
-async def test_delays_pass_before_each_piece_streamed_or_whole(make: Make) -> None:
+async def test_delays_pass_before_each_piece_streamed_or_whole(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     provider = make(m={"rules": [{"pieces": ["a", "b", {"text": "c", "delay_ms": 0}], "delay_ms": 20}]})
-    started = time.perf_counter()
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("gleitzeit_plugin_scripted.play.asyncio", SimpleNamespace(sleep=sleep))
     assert (await ask(provider, "m", "x")).text == "abc"
-    assert time.perf_counter() - started >= 0.039
+    whole, slept[:] = sum(slept), []
     running = await stream(provider, "m", "x")
-    started = time.perf_counter()
-    times = [time.perf_counter() - started async for event in running if isinstance(event, TextDelta)]
-    assert times[0] >= 0.019
-    assert times[1] >= 0.039
+    waited = [sum(slept) async for event in running if isinstance(event, TextDelta)]
+    assert whole == waited[-1] == pytest.approx(0.04)
+    assert waited[:2] == pytest.approx([0.02, 0.04])
 
 
 async def test_completion_is_answered_by_the_same_rules(make: Make) -> None:

@@ -24,6 +24,7 @@ RULES: list[dict[str, Any]] = [
 IN_PROCESS = "a script is played in this process: there is no wire"
 
 
+@pytest.mark.feature("S002-21")
 class TestScripted(ProviderContract):
     thorough = True
 

@@ -1,11 +1,9 @@
-"""Small programs as servers, and a look at what still runs."""
+"""Small programs as servers."""
 
 import os
 import sys
 import textwrap
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,27 +35,3 @@ def program() -> Callable[..., Endpoint]:
 def transport() -> StdioTransport:
     """A transport with the shortest patience that a busy machine allows."""
     return StdioTransport(StdioConfig(grace=0.5), FakeContext("stdio"))
-
-
-def alive(pid: int) -> bool:
-    """Does the process run (a zombie does not)?"""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
-
-
-@pytest.fixture
-def ends() -> Callable[[int], bool]:
-    """Does the process end within some seconds?"""
-
-    def wait(pid: int, seconds: float = 10.0) -> bool:
-        deadline = time.monotonic() + seconds
-        while alive(pid):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.01)
-        return True
-
-    return wait

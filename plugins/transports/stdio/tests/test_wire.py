@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from gleitzeit_plugin_mcp_stdio import StdioTransport
@@ -63,43 +61,6 @@ async def test_large_messages_and_noise_pass_in_both_directions(
         assert wire.diagnostics()["junk"] == ("this is no message",)
 
 
-async def test_the_environment_is_just_what_the_endpoint_says(
-    transport: StdioTransport, program: Program
-) -> None:
-    code = 'say({"method": "env", "params": dict(os.environ)})'
-    env = {"PATH": "/usr/bin:/bin", "TOKEN": "s3cret", "UMLAUT": "ä"}
-    async with transport.connect(program(code, env=env)) as wire:
-        [message] = await read(wire)
-    assert {**message["params"], "LC_CTYPE": ""} == {**env, "LC_CTYPE": ""}  # type: ignore[index]  # Python adds that one
-
-
-async def test_arguments_and_directory_reach_the_server(
-    transport: StdioTransport, program: Program, tmp_path: object
-) -> None:
-    code = 'say({"method": "me", "params": {"args": sys.argv[1:], "cwd": os.getcwd()}})'
-    async with transport.connect(program(code, "a b", "ç", cwd=str(tmp_path))) as wire:
-        [message] = await read(wire)
-    assert message == {
-        "method": "me",
-        "params": {"args": ["a b", "ç"], "cwd": os.path.realpath(str(tmp_path))},
-    }
-
-
-async def test_the_server_inherits_no_descriptor_and_no_ignored_signal(
-    transport: StdioTransport, program: Program
-) -> None:
-    code = """
-    fds = sorted(int(name) for name in os.listdir("/proc/self/fd"))
-    status = open("/proc/self/status").read().splitlines()
-    say({"method": "me", "params": {"fds": fds, "ignored": [l.split()[1] for l in status if "SigIgn" in l]}})
-    """
-    async with transport.connect(program(code)) as wire:
-        [message] = await read(wire)
-    assert [fd for fd in message["params"]["fds"] if fd > 2] in ([], [3])  # type: ignore[index]  # 3: the listing itself
-    ignored = int(message["params"]["ignored"][0], 16)  # type: ignore[index]
-    assert ignored & ~0x1001000 == 0  # SIGPIPE and SIGXFSZ, which Python itself ignores, and nothing else
-
-
 async def test_death_is_noticed_at_once_and_shows_status_and_last_words(
     transport: StdioTransport, program: Program
 ) -> None:
@@ -113,18 +74,15 @@ async def test_death_is_noticed_at_once_and_shows_status_and_last_words(
         assert wire.diagnostics()["exit_status"] == 3
 
 
-async def test_the_loss_is_known_within_milliseconds_of_a_kill(
-    transport: StdioTransport, program: Program
+async def test_the_loss_is_known_from_the_end_of_the_process_and_its_streams_without_patience(
+    transport: StdioTransport, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("gleitzeit_plugin_mcp_stdio.wire.SETTLE", 3600)
     async with transport.connect(program(ECHO)) as wire:
         await wire.send(Frame({"method": "m"}))
         await read(wire)
-        ending = asyncio.create_task(the_end(wire))
         os.kill(wire.diagnostics()["pid"], 9)
-        began = time.monotonic()
-        await wire.lost.wait()
-        assert time.monotonic() - began < 0.5  # a millisecond or two on an idle machine
-        assert "killed by SIGKILL" in str(await ending)
+        assert "killed by SIGKILL" in str(await the_end(wire))
 
 
 async def test_nobody_need_read_for_a_death_to_be_noticed(
@@ -175,21 +133,36 @@ async def test_a_message_over_the_limit_loses_the_wire_with_its_reason(
         assert "max_message_bytes" in str(error)
 
 
-async def test_a_server_that_does_not_read_holds_up_no_caller_beyond_its_deadline(
+async def test_a_server_that_does_not_read_holds_up_neither_its_callers_nor_the_end(
     transport: StdioTransport, program: Program
 ) -> None:
-    endpoint = program('say({"method": "up"}); time.sleep(60)')
-    async with transport.connect(endpoint) as wire:
+    endpoint = program('say({"method": "up"}); time.sleep(3600)', options={"grace": 3600})
+    async with asyncio.timeout(60):
+        async with transport.connect(endpoint) as wire:
+            await read(wire)
+            big = Frame({"method": "m", "params": {"text": "x" * 1_000_000}})
+            await wire.send(big)  # fills the pipe and waits in ours
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await wire.send(big)
+        # No patience for a server that will never see the end of its input.
+        assert wire.diagnostics()["exit_status"] == -15
+
+
+async def test_a_sender_that_waits_for_room_returns_the_moment_it_is_cancelled(
+    transport: StdioTransport, program: Program
+) -> None:
+    async with transport.connect(program('say({"method": "up"}); time.sleep(3600)')) as wire:
         await read(wire)
         big = Frame({"method": "m", "params": {"text": "x" * 1_000_000}})
-        await wire.send(big)  # fills the pipe and waits in ours
-        began = time.monotonic()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await wire.send(big)
-        assert time.monotonic() - began < 0.6
-        began = time.monotonic()
-    assert time.monotonic() - began < 2  # no patience for a server that will never see the end of its input
+        await wire.send(big)
+        waiting = asyncio.create_task(wire.send(big))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        waiting.cancel()
+        for _ in range(10):  # some turns of the loop, and no event from outside
+            await asyncio.sleep(0)
+        assert waiting.cancelled()
 
 
 async def test_senders_that_wait_for_room_hear_of_the_death(
@@ -256,14 +229,3 @@ async def test_secrets_of_the_environment_are_in_no_error_repr_or_diagnostics(
         shown = f"{error} {error!r} {error.to_dict()} {wire!r} {wire.diagnostics()} {endpoint!r}"
         assert "my key is ***" in shown
         assert "canary" not in shown
-
-
-async def test_the_launcher_shows_neither_command_nor_secrets(
-    transport: StdioTransport, program: Program
-) -> None:
-    async with transport.connect(program(ECHO, env={"PATH": "/bin", "API_KEY": "canary"})) as wire:
-        server = Path(f"/proc/{wire.diagnostics()['pid']}")
-        launcher = server.parent / (server / "stat").read_text().rpartition(")")[2].split()[1]
-        assert b"canary" in (server / "environ").read_bytes()
-        for name in ("cmdline", "environ"):
-            assert b"canary" not in (launcher / name).read_bytes()

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from gleitzeit_plugin_mcp_stdio.tail import secrets_in
-
 from gleitzeit.errors import PluginError
 from gleitzeit.kinds import Launch
+from gleitzeit.process import secrets_in
 from gleitzeit_plugin_huggingface.config import HuggingFaceConfig
 
 __all__ = ["ENGINE", "launch_of", "missing"]

@@ -10,12 +10,10 @@ from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
-from gleitzeit_plugin_mcp_stdio.direct import Direct
-from gleitzeit_plugin_mcp_stdio.process import Child, supported
-from gleitzeit_plugin_mcp_stdio.tail import Tail, secrets_in
 
 from gleitzeit.errors import CannotConnectError, GleitzeitError, InvalidRequestError, TooLongError
-from gleitzeit.kinds import Launch
+from gleitzeit.kinds import Launch, Process
+from gleitzeit.process import Tail, secrets_in, start
 from gleitzeit.wire.closing import surely
 from gleitzeit_plugin_huggingface.faults import died, failed
 from gleitzeit_plugin_huggingface.worker.frames import HEAD, TooLarge, pack, size_of
@@ -104,7 +102,7 @@ class Exchange:
 class _Running:
     """One process, from its start to its end."""
 
-    def __init__(self, name: str, process: Child | Direct, tail: Tail) -> None:
+    def __init__(self, name: str, process: Process, tail: Tail) -> None:
         self.name = name
         self.process = process
         self.tail = tail
@@ -232,7 +230,7 @@ class Worker:
             await asyncio.wait({before.reader})
             self._left += before.left
         try:
-            process = await (Child if supported() else Direct).start(self._launch)
+            process = await start(self._launch)
         except CannotConnectError as error:
             raise CannotConnectError(
                 f"{self._name}: {error.message}", hint=error.hint, provider=self._name

@@ -12,10 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from gleitzeit.errors import CannotConnectError, ConfigError, PluginError, SandboxUnavailableError
 from gleitzeit.kinds import Context, Endpoint, Launch, Process, Wire
 from gleitzeit.plugin import Plugin
+from gleitzeit.process import start
 from gleitzeit.wire.closing import surely
-from gleitzeit_plugin_mcp_stdio.direct import Direct
 from gleitzeit_plugin_mcp_stdio.own import own
-from gleitzeit_plugin_mcp_stdio.process import Child, supported
 from gleitzeit_plugin_mcp_stdio.wire import StdioWire
 
 __all__ = ["StdioConfig", "StdioTransport"]
@@ -99,7 +98,7 @@ class StdioTransport(Plugin):
         launch = Launch(endpoint.command, env=endpoint.env, cwd=endpoint.cwd)
         if endpoint.sandbox == "none":
             try:
-                return await (Child if supported() else Direct).start(launch)
+                return await start(launch)
             except CannotConnectError as error:
                 what = f"server {endpoint.name!r}: {error.message}"
                 raise CannotConnectError(what, hint=error.hint, provider=endpoint.name) from error.__cause__

@@ -12,10 +12,9 @@ from typing import Any, Final
 
 from gleitzeit.errors import ProcessDiedError, ResetError, WireError
 from gleitzeit.kinds import Endpoint, Frame, Process
+from gleitzeit.process import Tail, abort, secrets_in
 from gleitzeit.wire.jsonrpc import dump, messages
 from gleitzeit_plugin_mcp_stdio.framing import Lines
-from gleitzeit_plugin_mcp_stdio.process import abort
-from gleitzeit_plugin_mcp_stdio.tail import Tail, secrets_in
 
 __all__ = ["StdioWire"]
 

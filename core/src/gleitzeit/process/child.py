@@ -18,7 +18,7 @@ from gleitzeit.errors import CannotConnectError
 from gleitzeit.kinds import Launch
 from gleitzeit.wire.closing import surely
 
-__all__ = ["Child", "abort", "supported"]
+__all__ = ["Child", "abort"]
 
 LAUNCHER: Final = str(Path(__file__).with_name("launcher.py"))
 #: Variables without which an interpreter may not start.
@@ -34,8 +34,9 @@ AHEAD: Final = 2**20
 class Child:
     """A process under a launcher of its own (`launcher.py`), as `gleitzeit.kinds.Process`.
 
-    The launcher outlives the process by a moment, to end its descendants; `wait` waits for the
-    process, `kill` for the launcher too.
+    It ends with its host, however that ends, and on Linux so does all that it started. The launcher
+    outlives the process by a moment, to end its descendants; `wait` waits for the process, `kill`
+    for the launcher too. `kill` has to be called also after the process has ended by itself.
     """
 
     #: Do the process and its descendants end when this process is killed?
@@ -56,7 +57,11 @@ class Child:
 
     @classmethod
     async def start(cls, launch: Launch) -> Child:
-        """Start a process; raises `CannotConnectError` with the reason where that fails."""
+        """Start a process; raises `CannotConnectError` with the reason where that fails.
+
+        It gets exactly the variables of `launch`, three pipes, no other descriptor, and a session and
+        process group of its own. The arguments of the launcher hold neither command nor variables.
+        """
         ours, theirs = socket.socketpair()
         try:
             popen = subprocess.Popen(  # noqa: ASYNC220 - a vfork and exec, as asyncio does it
@@ -112,7 +117,7 @@ class Child:
         if kind != "pid":
             raise _refused(launch, rest)
         self.pid = int(rest)
-        self._monitor = loop.create_task(self._watch(reader), name=f"stdio: watch {self.pid}")
+        self._monitor = loop.create_task(self._watch(reader), name=f"process: watch {self.pid}")
 
     async def _reader(self, loop: asyncio.AbstractEventLoop, pipe: IO[bytes]) -> asyncio.StreamReader:
         reader = asyncio.StreamReader(limit=AHEAD)
@@ -216,10 +221,3 @@ def abort(transport: asyncio.WriteTransport) -> None:
     # asyncio's own abort fails on a pipe whose end was noticed before.
     if not transport.is_closing() or transport.get_write_buffer_size():
         transport.abort()
-
-
-def supported() -> bool:
-    """Can this system run the launcher? It forks, and needs the interpreter as a program."""
-    if os.name != "posix" or getattr(sys, "frozen", False):
-        return False
-    return "py" in os.path.basename(sys.executable or "")  # else it is a program that embeds Python

@@ -33,7 +33,7 @@ SWEEP = 2.0
 LOOK = 1.0
 
 
-def prctl(option: int, value: int) -> bool:
+def _prctl(option: int, value: int) -> bool:
     """Set a process attribute; False where the system does not know it."""
     if sys.platform != "linux":
         return False
@@ -43,7 +43,7 @@ def prctl(option: int, value: int) -> bool:
         return False
 
 
-def receive(control: int) -> dict[str, Any]:
+def _receive(control: int) -> dict[str, Any]:
     """The plan that the host sends first; raises `EOFError` where it went away instead."""
 
     def exactly(size: int) -> bytes:
@@ -59,7 +59,7 @@ def receive(control: int) -> dict[str, Any]:
     return plan
 
 
-def tell(control: int, line: str) -> None:
+def _tell(control: int, line: str) -> None:
     """Write a line to the host, which may be gone."""
     try:
         os.write(control, line.encode(errors="replace") + b"\n")
@@ -67,7 +67,7 @@ def tell(control: int, line: str) -> None:
         pass
 
 
-def execute(plan: dict[str, Any], parent: int, report: int) -> NoReturn:
+def _execute(plan: dict[str, Any], parent: int, report: int) -> NoReturn:
     """Become the command; on failure say why and exit."""
     stage = "start"
     try:
@@ -75,7 +75,7 @@ def execute(plan: dict[str, Any], parent: int, report: int) -> NoReturn:
         for number in (*SIGNALS, signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores the last two
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == parent:
             if plan["cwd"] is not None:
                 stage = "cwd"
@@ -90,13 +90,13 @@ def execute(plan: dict[str, Any], parent: int, report: int) -> NoReturn:
         os._exit(127)
 
 
-def start(plan: dict[str, Any]) -> tuple[int, str]:
+def _start(plan: dict[str, Any]) -> tuple[int, str]:
     """The process id of the started command, or 0 and the reason."""
     parent = os.getpid()
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        execute(plan, parent, write)
+        _execute(plan, parent, write)
     os.close(write)
     failure = b""
     while chunk := os.read(read, 4096):
@@ -108,7 +108,7 @@ def start(plan: dict[str, Any]) -> tuple[int, str]:
     return pid, ""
 
 
-def group(pid: int, number: int) -> None:
+def _group(pid: int, number: int) -> None:
     """Signal the command's process group."""
     try:
         os.killpg(pid, number)
@@ -116,7 +116,7 @@ def group(pid: int, number: int) -> None:
         pass
 
 
-def ended(pid: int) -> int | None:
+def _ended(pid: int) -> int | None:
     """The command's exit status once it has ended; orphans that came to us are reaped on the way."""
     if not hasattr(os, "waitid"):
         found, status = os.waitpid(pid, os.WNOHANG)
@@ -131,7 +131,7 @@ def ended(pid: int) -> int | None:
         os.waitpid(seen.si_pid, 0)
 
 
-def children() -> list[int]:
+def _children() -> list[int]:
     """The processes whose parent we are."""
     own, found = os.getpid(), []
     for name in os.listdir("/proc"):
@@ -147,9 +147,9 @@ def children() -> list[int]:
     return found
 
 
-def sweep(pid: int) -> None:
+def _sweep(pid: int) -> None:
     """End what the command left behind: its group, and on Linux every descendant of it."""
-    group(pid, signal.SIGKILL)
+    _group(pid, signal.SIGKILL)
     deadline = time.monotonic() + SWEEP
     while time.monotonic() < deadline:
         try:
@@ -158,7 +158,7 @@ def sweep(pid: int) -> None:
         except ChildProcessError:
             return
         # Each death hands us the children of the dead, so this goes down the tree level by level.
-        for child in children() if sys.platform == "linux" else ():
+        for child in _children() if sys.platform == "linux" else ():
             try:
                 os.kill(child, signal.SIGKILL)
             except ProcessLookupError:
@@ -166,7 +166,7 @@ def sweep(pid: int) -> None:
         time.sleep(0.002)
 
 
-def attend(pid: int, control: int, host: int, wake: int) -> int:
+def _attend(pid: int, control: int, host: int, wake: int) -> int:
     """Serve the host until the command has ended; gives its exit status."""
     poll = select.poll()
     poll.register(control, select.POLLIN)
@@ -188,20 +188,20 @@ def attend(pid: int, control: int, host: int, wake: int) -> int:
             if not data:
                 gone = True
             elif descriptor == control:
-                group(pid, signal.SIGKILL if b"k" in data else signal.SIGTERM)
+                _group(pid, signal.SIGKILL if b"k" in data else signal.SIGTERM)
             elif any(number != signal.SIGCHLD for number in data):
-                group(pid, signal.SIGKILL)
-        status = ended(pid)
+                _group(pid, signal.SIGKILL)
+        status = _ended(pid)
         if status is not None:
             return status
         if gone and kill_at is None:
             poll.unregister(control)
             if watch >= 0:
                 poll.unregister(watch)
-            group(pid, signal.SIGTERM)
+            _group(pid, signal.SIGTERM)
             kill_at = time.monotonic() + GRACE
         if kill_at is not None and time.monotonic() >= kill_at:
-            group(pid, signal.SIGKILL)
+            _group(pid, signal.SIGKILL)
 
 
 def main() -> None:
@@ -213,23 +213,23 @@ def main() -> None:
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     for number in SIGNALS:
         signal.signal(number, lambda *_: None)
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
     try:
-        plan = receive(control)
+        plan = _receive(control)
     except EOFError:
         return
-    pid, failure = start(plan)
+    pid, failure = _start(plan)
     if not pid:
-        tell(control, f"failed {failure}")
+        _tell(control, f"failed {failure}")
         return
     # The command alone must hold its streams, or nobody would see their end.
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    tell(control, f"pid {pid}")
-    status = attend(pid, control, host, wake)
-    tell(control, f"exit {status}")
-    sweep(pid)
+    _tell(control, f"pid {pid}")
+    status = _attend(pid, control, host, wake)
+    _tell(control, f"exit {status}")
+    _sweep(pid)
 
 
 if __name__ == "__main__":

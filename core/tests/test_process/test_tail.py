@@ -1,9 +1,10 @@
-"""What is kept of stderr, and what of it may be shown."""
+"""What is kept of an output, and what of it may be shown."""
 
 import pytest
-from gleitzeit_plugin_mcp_stdio.tail import Tail, secrets_in
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gleitzeit.process import Tail, secrets_in
 
 
 def test_only_the_end_is_kept() -> None:
