@@ -19,7 +19,7 @@ def instance(config: Config, name: str) -> InstanceConfig:
     return found
 
 
-def index(**secrets: Mapping[str, str]) -> Index:
+def index(**secrets: Mapping[str, Any]) -> Index:
     """Installed providers with the environment variables of their manifests."""
     return Index(
         Entry(
@@ -44,6 +44,23 @@ class TestVariablesOfManifests:
         found = self.load({}, {"OPENAI_API_KEY": "sk"})
         assert found.values == {"api_key": "sk"}
         assert str(found.sources["api_key"]) == "environment variable OPENAI_API_KEY"
+
+    @pytest.mark.parametrize(
+        "environ, value",
+        [
+            ({"NEW_KEY": "n", "OLD_KEY": "o"}, "n"),
+            ({"OLD_KEY": "o"}, "o"),
+            ({"NEW_KEY": "", "OLD_KEY": "o"}, "o"),
+            ({}, None),
+        ],
+    )
+    def test_may_be_several_of_which_the_first_that_is_set_counts(
+        self, environ: Mapping[str, str], value: str | None
+    ) -> None:
+        installed = index(acme={"auth.key": ["NEW_KEY", "OLD_KEY"]})
+        found = instance(load(data={"providers": {"acme": {}}}, environ=environ, index=installed), "acme")
+        assert found.values.get("auth", {}).get("key") == value
+        assert found.variables == {"auth.key": ("NEW_KEY", "OLD_KEY")}
 
     def test_fill_nested_keys_beside_others(self) -> None:
         found = self.load({"auth": {"user": "u"}}, {"OPENAI_TOKEN": "t"})

@@ -97,8 +97,8 @@ def test_every_fault_is_told_with_place_key_and_next_step(tmp_path: Path) -> Non
 
 
 def test_a_missing_key_names_the_variable_that_may_fill_it() -> None:
-    found = dataclasses.replace(instance({}), variables={"api_key": "ACME_API_KEY"})
-    with pytest.raises(ConfigError, match=r"in \[providers\.acme\], or set ACME_API_KEY"):
+    found = dataclasses.replace(instance({}), variables={"api_key": ("ACME_API_KEY", "ACME_KEY")})
+    with pytest.raises(ConfigError, match=r"in \[providers\.acme\], or set ACME_API_KEY or ACME_KEY"):
         validate(Acme, found, found.values)
 
 

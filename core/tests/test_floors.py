@@ -16,11 +16,23 @@ ROOT = Path(gleitzeit.__file__).parent
 FLOORS = [
     {"errors", "values", "policy", "version"},
     {"kinds", "hookspecs", "plugin"},
-    {"discovery", "distributions", "manifest", "near", "config", "standing", "wire"},
-    {"registry", "catalogue", "stats"},
+    {
+        "discovery",
+        "distributions",
+        "manifest",
+        "modeldata",
+        "near",
+        "lookalike",
+        "contracts",
+        "config",
+        "standing",
+        "process",
+        "wire",
+    },
+    {"registry", "shaping", "catalogue", "stats"},
     {"resilience", "routing"},
-    {"pipeline", "conversation"},
-    {"hooks", "health", "host", "status", "blocking"},
+    {"pipeline", "deferral", "conversation", "toolbox"},
+    {"hooks", "health", "host", "servers", "status", "blocking"},
     {"listing", "cli", "testing", "__main__"},
 ]
 ROOMS = {name: floor for floor, names in enumerate(FLOORS) for name in names}
@@ -132,6 +144,14 @@ def test_every_name_of_the_root_can_be_had():
     assert dir(gleitzeit) == sorted(gleitzeit.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         gleitzeit.nothing  # noqa: B018 - reading it is the test
+
+
+def test_every_part_of_a_message_can_be_had_from_the_root():
+    from typing import get_args
+
+    from gleitzeit.values import Part
+
+    assert {part.__name__ for part in get_args(Part)} <= set(gleitzeit.__all__)
 
 
 def test_the_type_checkers_view_of_the_root_is_the_real_one():

@@ -81,6 +81,24 @@ class TestBuild:
         assert manifest["capabilities"] == ["tools", "vision"]
         assert manifest["secrets"] == {"api_key": "ACME_API_KEY"}
 
+    def test_a_key_may_have_several_variables_and_the_models_a_file(self) -> None:
+        class More(Plugin):
+            manifest: ClassVar = {
+                "secrets": {"api_key": ("NEW_KEY", "OLD_KEY"), "token": "TOKEN"},
+                "model_data": "models.json",
+            }
+
+        data = json.loads(dumps(build(More, "more", "plain")))
+        assert data["secrets"] == {"api_key": ["NEW_KEY", "OLD_KEY"], "token": "TOKEN"}
+        manifest = Manifest.parse(data)
+        assert manifest.secrets == {"api_key": ("NEW_KEY", "OLD_KEY"), "token": ("TOKEN",)}
+        assert manifest.model_data == "models.json"
+
+    @pytest.mark.parametrize("secrets", [{"api_key": []}, {"api_key": [1]}, {"api_key": {}}])
+    def test_refuses_variables_that_are_none(self, secrets: object) -> None:
+        with pytest.raises(PluginError, match="secrets: expected an object"):
+            Manifest.parse({"name": "x", "secrets": secrets})
+
     def test_is_json_that_can_be_read_back(self) -> None:
         text = dumps(build(Acme, "acme", "provider"))
         manifest = Manifest.parse(json.loads(text))
@@ -142,6 +160,8 @@ class TestCheck:
             ("patterns", lambda _: []),
             ("capabilities", lambda words: [*words, "more"]),
             ("secrets", lambda _: {}),
+            ("secrets", lambda _: {"api_key": ["ACME_API_KEY", "ACME_KEY"]}),
+            ("model_data", lambda _: "models.json"),
             ("hooks", lambda hooks: [*hooks, "health"]),
             ("api_version", lambda _: "0.9"),
             ("config_schema", lambda schema: {**schema, "required": []}),
@@ -149,7 +169,7 @@ class TestCheck:
     )
     def test_names_each_difference(self, key: str, change: Callable[[Any], Any]) -> None:
         manifest = build(Acme, "acme", "provider")
-        manifest[key] = change(manifest[key])
+        manifest[key] = change(manifest.get(key))
         [difference] = check(shipped(manifest))
         assert difference.startswith(f"{key}: ")
 

@@ -62,12 +62,23 @@ async def test_a_deadline_ends_a_call_at_its_provider():
         assert asyncio.current_task().cancelling() == 0
 
 
+@pytest.mark.parametrize("model, streams", [("slow", False), ("slow", True), ("stall", True)])
+async def test_a_deadline_tells_who_was_being_asked(model, streams):
+    async with host() as h:
+        await h.hooks.provide_models()
+        asked = Chat("hi").to(f"good/{model}", timeout=0.1)
+        with pytest.raises(DeadlineError) as caught:
+            await (h.stream(asked).collect() if streams else h.call(asked))
+        assert caught.value.provider == ("good" if running(h).requests else None)
+
+
 async def test_a_deadline_that_is_over_stops_the_call_before_it_starts():
     async with host() as h:
         await h.hooks.provide_models()
-        with pytest.raises(DeadlineError):
+        with pytest.raises(DeadlineError) as caught:
             await h.call(Chat("hi").to("good/m", timeout=-1))
         assert running(h).requests == []
+        assert caught.value.provider is None
 
 
 async def test_a_deadline_covers_the_whole_stream():

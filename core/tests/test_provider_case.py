@@ -74,10 +74,15 @@ async def test_a_report_names_the_faults_and_what_was_not_checked() -> None:
     assert report.faults[0].what == "`provide_models` lists twice: parrot"
     assert dict(report.skipped) == {
         "errors_are_typed": "the case has no `failing`",
+        "retry_after_is_told": "the case has no `retry_after`",
         "cut_stream_is_an_error": "the case has no `truncated`",
+        "error_in_a_stream_is_raised": "the case has no `breaking`",
         "cancelled_whole_answer": "the case has no `silent`",
         "cancelled_before_first_token": "the case has no `silent`",
         "cancelled_in_mid_stream": "the case has no `halting`",
+        "connections_are_given_back": "the case has no `connections`",
+        "ragged_answer_is_the_same": "the case has no `ragged`",
+        "unknown_fields_survive": "the case has no `strange`",
         "secrets_stay_secret": "the case has no `secret`",
     }
     assert len(report.faults) + len(report.passed) + len(report.skipped) == len(RULES)

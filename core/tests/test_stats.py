@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -83,6 +84,18 @@ def test_gauges_belong_to_their_targets_and_instances() -> None:
     a, b = snapshot.instances
     assert (a.name, a.in_flight, a.queued, a.cooling, a.breaker) == ("a", 2, 3, 3.0, "open")
     assert (b.name, b.in_flight, b.breaker) == ("b", 0, "closed")
+
+
+@pytest.mark.parametrize(
+    "own, targets, cooling",
+    [(0.0, [5.0, 2.0], 2.0), (0.0, [5.0, 0.0], 0.0), (4.0, [5.0, 2.0], 4.0), (0.0, [], 0.0), (1.0, [], 1.0)],
+)
+def test_an_instance_is_paused_until_one_of_its_targets_is_not(
+    own: float, targets: list[float], cooling: float
+) -> None:
+    gauges = {("a", f"m{number}"): Gauge(cooling=each) for number, each in enumerate(targets)}
+    [a] = Statistics().snapshot({("a", ""): Gauge(cooling=own), **gauges}).instances
+    assert a.cooling == cooling
 
 
 def test_invented_names_leave_the_statistics_bounded_and_lose_nothing() -> None:

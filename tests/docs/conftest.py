@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -29,10 +30,21 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.stdin.close()  # that ends it
 
 
+@pytest.fixture(scope="session")
+def _engine() -> Iterator[None]:
+    """gRPC has one engine a process, which it ends at leisure once nothing uses it: keep it for all pages."""
+    grpc = pytest.importorskip("grpc")
+    with grpc.insecure_channel("127.0.0.1:1"):
+        yield
+
+
 @pytest.fixture
-def workshop(vendor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+def workshop(
+    _engine: None, vendor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Workshop]:
     """A folder and an environment for the blocks of one page."""
     folder = tmp_path / "page"
     folder.mkdir()
     monkeypatch.setenv("GLEITZEIT__PROVIDERS__OPENAI__BASE_URL", vendor)
-    return Workshop(folder, monkeypatch)
+    yield Workshop(folder, monkeypatch)
+    gc.collect()  # gRPC's objects end in circles, and its poller with the last of them

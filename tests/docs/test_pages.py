@@ -21,6 +21,7 @@ sandbox = "none"
 }
 
 
+@pytest.mark.feature("S002-25")
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_of_the_page_runs(page: Path, workshop: Workshop) -> None:
     settings = AT_HAND.get(str(page.relative_to(ROOT)))

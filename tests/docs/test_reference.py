@@ -14,8 +14,8 @@ from gleitzeit import errors, kinds
 from gleitzeit.config import HostConfig, RouteConfig, codes
 from gleitzeit.config.profiles import NAMES
 from gleitzeit.config.servers import SERVER
-from gleitzeit.config.shape import HOST, INSTANCE, ROUTE
-from gleitzeit.config.tables import CALLED, DEFAULTS, TABLES
+from gleitzeit.config.shape import HOST, INSTANCE, ROUTE, TOOLSET
+from gleitzeit.config.tables import CALLED, DEFAULTS, TABLES, TOOL
 from gleitzeit.hookspecs import HOOKS, HookSpecs
 from gleitzeit.kinds import KINDS
 from gleitzeit.values import State
@@ -120,7 +120,7 @@ def test_every_table_of_limits_is_told_with_its_keys_and_defaults() -> None:
     tables = table("configuration.md", "table", "what it says", "in [host]")
     assert [row["table"] for row in tables] == list(TABLES)
     assert [row["table"] for row in tables if row["in [host]"] == "yes"] == list(DEFAULTS)
-    assert set(CALLED) - set(TABLES) == {"targets"}
+    assert set(CALLED) - set(TABLES) == {"targets", "tools"}
     rows = {row["key of a table"]: row for row in table("configuration.md", "key of a table", "meaning")}
     keys = {
         f"{name}.{key}": item for name, schema in TABLES.items() for key, item in schema["properties"].items()
@@ -130,6 +130,11 @@ def test_every_table_of_limits_is_told_with_its_keys_and_defaults() -> None:
         if "default" in schema:
             told = rows[key]["default"]
             assert told == ("true" if schema["default"] is True else f"{schema['default']:g}"), key
+
+
+def test_every_key_of_tools_and_sets_of_tools_is_told() -> None:
+    for title, keys in (("of a tool", TOOL), ("of a set", TOOLSET["properties"])):
+        assert [row[title] for row in table("configuration.md", title, "meaning")] == list(keys)
 
 
 def test_every_word_for_an_error_is_told() -> None:

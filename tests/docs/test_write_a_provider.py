@@ -104,7 +104,7 @@ def test_the_core_comes_from_its_wheel(environment: Path) -> None:
     assert Path(where.strip()).is_relative_to(environment)
 
 
-@pytest.mark.feature("S002-24")
+@pytest.mark.feature("S002-24", "S002-25")
 def test_it_answers_a_chat(environment: Path) -> None:
     said = run(str(environment / "bin/gleitzeit"), "chat", "-m", "shout/loud", "--no-stream", "is it you?")
     assert said == "IS IT YOU?\n"

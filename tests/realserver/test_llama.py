@@ -30,6 +30,7 @@ def arguments(llama, local):
     return local(plain=config, tags=found, locked={**config, "api_key": "another-key"})
 
 
+@pytest.mark.feature("S001-02")
 async def test_a_reply_with_text_of_many_bytes(arguments):
     """Its usage leaves out the token that ends the answer."""
     async with Host(**arguments) as host:
@@ -74,6 +75,7 @@ async def test_tool_calls_are_text_unless_tags_are_looked_for(arguments, stream)
     assert (told.text.strip(), told.finish_reason) == ("", "tool_calls")
 
 
+@pytest.mark.feature("S004-05")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("prompt, sentence", ROUND_TRIPS)
 async def test_a_whole_tool_round_trip(arguments, prompt, sentence, stream):
@@ -172,6 +174,7 @@ async def test_a_text_is_continued(arguments, stream):
     assert (reply.text, reply.finish_reason) == (HELLO, "stop")
 
 
+@pytest.mark.feature("S001-02")
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_length_limit_is_a_finish_reason(arguments, stream):
     async with Host(**arguments) as host:

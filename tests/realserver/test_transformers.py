@@ -19,7 +19,7 @@ def arguments(server, local):
     return local(real={"plugin": "openai", "base_url": server})
 
 
-@pytest.mark.feature("S002-12")
+@pytest.mark.feature("S001-02", "S002-12")
 async def test_a_reply_with_text_of_many_bytes(arguments):
     async with Host(**arguments) as host:
         reply = await host.call(ask("hi", MODEL))
@@ -54,6 +54,7 @@ async def test_thinking_is_not_part_of_the_answer(arguments):
     assert stream.reply.text.strip() == "42"
 
 
+@pytest.mark.feature("S004-05")
 @pytest.mark.parametrize("stream", [False, True])
 async def test_two_parallel_calls_are_two_parts(arguments, stream):
     """They come parsed, beside empty text; in a stream each as one whole delta."""
@@ -64,6 +65,7 @@ async def test_two_parallel_calls_are_two_parts(arguments, stream):
     assert (reply.text, reply.finish_reason) == ("", "tool_calls")
 
 
+@pytest.mark.feature("S004-05")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("prompt, sentence", ROUND_TRIPS)
 async def test_a_whole_tool_round_trip(arguments, prompt, sentence, stream):
@@ -77,6 +79,7 @@ def test_the_blocking_host_reaches_it_too(arguments):
         assert host.call(ask("hi", MODEL)).text.startswith("Hello there!")
 
 
+@pytest.mark.feature("S001-02")
 async def test_a_length_limit_is_a_finish_reason(arguments):
     async with Host(**arguments) as host:
         reply = await host.call(ask("hi", MODEL, max_tokens=3))

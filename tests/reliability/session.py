@@ -22,7 +22,7 @@ from tests.benchmarks import machine
 from tests.benchmarks.process import ROOT
 from tests.benchmarks.rows import Group
 from tests.benchmarks.table import Progress, render, summary
-from tests.reliability import balance, cells, endurance, reader, storm, sweep
+from tests.reliability import balance, cells, endurance, reader, servers, storm, sweep
 
 __all__ = ["PARTS", "main"]
 
@@ -49,6 +49,7 @@ PARTS: Final[dict[str, Callable[[Progress, bool], Coroutine[Any, Any, Group]]]] 
     "balance": balance.measure,
     "sweep": sweep.measure,
     "reader": reader.measure,
+    "servers": servers.measure,
     "drain": drain,
 }
 

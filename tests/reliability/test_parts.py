@@ -5,10 +5,11 @@ import json
 import pytest
 
 pytest.importorskip("gleitzeit_plugin_openai")
+pytest.importorskip("gleitzeit_plugin_mcp_stdio")
 
 from tests.benchmarks.rows import Group
 from tests.benchmarks.table import Progress, render
-from tests.reliability import balance, endurance, reader, session, storm, sweep
+from tests.reliability import balance, endurance, reader, servers, session, storm, sweep
 
 PARTS = {
     "endurance": endurance,
@@ -16,8 +17,9 @@ PARTS = {
     "balance": balance,
     "sweep": sweep,
     "reader": reader,
+    "servers": servers,
 }
-MARKS = {"storm": pytest.mark.feature("S001-16")}
+MARKS = {"storm": pytest.mark.feature("S001-16"), "servers": pytest.mark.feature("S004-43")}
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_every_vendors_module_can_be_loaded() -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.feature("S004-03", "S004-04")
+@pytest.mark.feature("S004-03", "S004-04", "S004-05")
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))
 async def test_recordings(row: type[Vendor], recordings: Recordings) -> None:
     tally = await run(row, chosen(row, recordings), nth=4)  # the session takes all

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import concurrent.futures
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
 from gleitzeit.catalogue import Offer, Thing
 from gleitzeit.conversation import Approve, Ending
+from gleitzeit.deferral import Defer
 from gleitzeit.errors import UsageError
 from gleitzeit.host import Host, InstanceHealth
-from gleitzeit.values import Event, Reply, Request, Snapshot, Stream
+from gleitzeit.servers import ServerInfo, ServersStatus
+from gleitzeit.toolbox import ToolInfo
+from gleitzeit.values import Change, Event, Reply, Request, Snapshot, Stream
 
-__all__ = ["BlockingHost", "BlockingStream"]
+__all__ = ["BlockingHost", "BlockingServers", "BlockingStream"]
 
 T = TypeVar("T")
 #: How long a cancelled call may take to clean up after Ctrl-C.
@@ -59,6 +63,41 @@ class BlockingStream:
         return None
 
 
+class BlockingServers:
+    """`Host.servers` without `await`: see `gleitzeit.servers.Servers`, which raises the same."""
+
+    def __init__(self, host: BlockingHost) -> None:
+        self._host = host
+
+    def deploy(self, name: str, entry: Mapping[str, Any]) -> None:
+        """Add a server and start it."""
+        self._host.run(self._host.host.servers.deploy(name, entry))
+
+    def undeploy(self, name: str) -> None:
+        """Remove a server; calls in flight may end."""
+        self._host.run(self._host.host.servers.undeploy(name))
+
+    def execute(self, name: str, request: Mapping[str, Any], *, timeout: float | None = None) -> Reply:
+        """Send `{"method": ..., "params": {...}}` to one server."""
+        return self._host.run(self._host.host.servers.execute(name, request, timeout=timeout))
+
+    def state(self, name: str) -> str:
+        """The state of one server."""
+        return self._host.run(self._host.host.servers.state(name))
+
+    def scale(self, name: str, instances: int) -> None:
+        """Have so many processes or sessions of a server."""
+        self._host.run(self._host.host.servers.scale(name, instances))
+
+    def list(self) -> builtins.list[ServerInfo]:
+        """All servers."""
+        return self._host.run(self._host.host.servers.list())
+
+    def status(self) -> ServersStatus:
+        """How many servers are well, and how long they take to answer."""
+        return self._host.run(self._host.host.servers.status())
+
+
 class BlockingHost:
     """A `Host` without `await`: `with BlockingHost() as host: host.call(...)`.
 
@@ -68,6 +107,8 @@ class BlockingHost:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._host = Host(*args, **kwargs)
+        #: MCP servers at run time.
+        self.servers = BlockingServers(self)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -121,11 +162,14 @@ class BlockingHost:
         tools: Iterable[str] = (),
         max_turns: int = 8,
         approve: Approve | None = None,
+        defer: Defer = "auto",
     ) -> Ending:
         """Let a model use tools until it answers. `approve` is called in the host's thread."""
 
         async def converse() -> Ending:
-            return await self._host.converse(request, tools=tools, max_turns=max_turns, approve=approve)
+            return await self._host.converse(
+                request, tools=tools, max_turns=max_turns, approve=approve, defer=defer
+            )
 
         return self.run(converse())
 
@@ -133,9 +177,22 @@ class BlockingHost:
         """What all providers offer."""
         return self.run(self._host.offers(thing))
 
+    def tools(
+        self, *, category: str | None = None, tags: Iterable[str] = (), set: str | None = None
+    ) -> list[ToolInfo]:
+        """All tools, or those of one category, with all of these tags, in one set."""
+        return self.run(self._host.tools(category=category, tags=tags, set=set))
+
     def health(self, deep: bool = False) -> list[InstanceHealth]:
         """How every instance fares."""
         return self.run(self._host.health(deep))
+
+    def watch(self, watcher: Callable[[Change], None]) -> Callable[[], None]:
+        """Call `watcher`, in the host's thread, with each change that an instance announces.
+
+        Returns what ends the watching.
+        """
+        return self._host.watch(watcher)
 
     def snapshot(self) -> Snapshot:
         """What has been counted since the host was made."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from gleitzeit.contracts import Locked
 from gleitzeit.errors import GleitzeitError, PluginError
+from gleitzeit.modeldata import Known
 from gleitzeit.registry import Instance, Registry
 from gleitzeit.registry.broadcast import ask
+from gleitzeit.shaping import Kept, shape
 from gleitzeit.values import Model, Prompt, Resource, Tool
 
 __all__ = ["Catalogue", "Offer", "Thing"]
@@ -20,18 +23,24 @@ Thing: TypeAlias = Literal["models", "tools", "resources", "prompts"]
 Item = TypeVar("Item", Model, Tool, Resource, Prompt)
 TYPES: Final[dict[Thing, Any]] = {"models": Model, "tools": Tool, "resources": Resource, "prompts": Prompt}
 
+#: Fields of a model that data files may know.
+_OPEN: Final = ("context_tokens", "output_tokens", "metadata")
+
 
 @frozen(kw_only=True)
 class Offer:
     """What one instance offers of one thing; `error` says why it is not, or no longer, what it seems.
 
-    With an error, `items` is what was known before (`stale`) or what needs no asking.
+    With an error, `items` is what was known before (`stale`) or what needs no asking. `kept` is what
+    nobody may use, and `own` the provider's name for each tool that the operator has renamed.
     """
 
     instance: str = field(kw_only=False)
     items: tuple[Any, ...] = ()
     error: GleitzeitError | None = None
     stale: bool = False
+    kept: tuple[Kept, ...] = ()
+    own: Mapping[str, str] = field(factory=dict)
 
 
 class Catalogue:
@@ -43,6 +52,11 @@ class Catalogue:
         self._old: dict[tuple[str, Thing], Offer] = {}
         self._asking: dict[tuple[str, Thing], asyncio.Task[Offer]] = {}
         self._changes: Counter[str] = Counter()
+        self._data = Known(registry.config.host.model_data)
+        path = registry.config.host.tools_lock
+        self._locked = None if path is None else Locked(path)
+        #: What the operator has made of an offer: the offer, the lock of that moment, the result.
+        self._shaped: dict[tuple[str, Thing], tuple[Offer, object, Offer]] = {}
         registry.watch(lambda instance: self.forget(instance.name))
 
     def known(self, instance: Instance, thing: Thing) -> Offer | None:
@@ -54,8 +68,20 @@ class Catalogue:
         offer = self.known(instance, "models")
         return instance.models if offer is None or not offer.items else offer.items
 
+    def described(self, instance: Instance, name: str, model: Model | None) -> Model | None:
+        """The model with what data files know beside; None where nobody knows anything of the name."""
+        said = {} if model is None else {key: getattr(model, key) for key in _OPEN}
+        more = self._data.add(said, name, instance.config, instance.entry)
+        if not more:
+            return model
+        return Model(name, **more) if model is None else evolve(model, **more)
+
     async def offer(self, instance: Instance, thing: Thing) -> Offer:
         """What the instance offers; it is started for that. Failures are in the offer."""
+        return self._shape(instance, thing, await self.raw(instance, thing))
+
+    async def raw(self, instance: Instance, thing: Thing) -> Offer:
+        """As `offer`, in the provider's own words, and with nothing kept back."""
         key = instance.name, thing
         known = self._known.get(key)
         if known is not None:
@@ -82,25 +108,51 @@ class Catalogue:
         for key in [key for key in self._known if key[0] == name]:
             self._old[key] = self._known.pop(key)
 
+    def drop(self, name: str) -> None:
+        """The instance is gone for good."""
+        self.forget(name)
+        for key in [key for key in self._old if key[0] == name]:
+            del self._old[key]
+        for key in [key for key in self._shaped if key[0] == name]:
+            del self._shaped[key]
+
     async def close(self) -> None:
         """Stop asking."""
         for task in tuple(self._asking.values()):
             task.cancel()
             await asyncio.wait({task})
 
+    def guards(self, instance: Instance) -> bool:
+        """May tools of the instance be kept back?"""
+        return self._locked is not None or bool(instance.config.tools)
+
+    def _shape(self, instance: Instance, thing: Thing, offer: Offer) -> Offer:
+        """The offer as the operator wants it, with the lock file as it now is."""
+        if thing == "models" or not self.guards(instance):
+            return offer
+        lock = None if self._locked is None else self._locked.now()
+        key = instance.name, thing
+        before = self._shaped.get(key)
+        if before is not None and before[0] is offer and before[1] is lock:
+            return before[2]
+        shaped = shape(instance.config, thing, offer.items, lock)
+        found = evolve(offer, items=shaped.items, kept=shaped.kept, own=shaped.own)
+        self._shaped[key] = offer, lock, found
+        return found
+
     async def _ask(self, instance: Instance, thing: Thing) -> Offer:
         key = instance.name, thing
         fallback = self._old.get(key)
-        items = fallback.items if fallback is not None else instance.models if thing == "models" else ()
+        static = self._described(instance, instance.models) if thing == "models" else ()
+        items = fallback.items if fallback is not None else static
         try:
             built = await instance.start()
         except GleitzeitError as error:
             return Offer(instance.name, items=items, error=error, stale=fallback is not None)
         hook = f"provide_{thing}"
-        if hook not in instance.hooks:
-            offer = self._known[key] = Offer(
-                instance.name, items=instance.models if thing == "models" else ()
-            )
+        own = thing == "models" and _replaced(instance, built)
+        if hook not in instance.hooks or own:
+            offer = self._known[key] = Offer(instance.name, items=static)
             return offer
         changes = self._changes[instance.name]
         outcome = await ask(
@@ -108,6 +160,8 @@ class Catalogue:
         )
         if outcome.error is None:
             offer = _offer(instance, thing, outcome.value)
+            if thing == "models":
+                offer = evolve(offer, items=self._described(instance, offer.items))
         else:
             cause = outcome.error
             failure = cause if isinstance(cause, GleitzeitError) else _failed(instance, hook, cause)
@@ -116,6 +170,14 @@ class Catalogue:
             self._known[key] = offer
             self._old.pop(key, None)
         return offer
+
+    def _described(self, instance: Instance, models: Iterable[Model]) -> tuple[Model, ...]:
+        return tuple(self.described(instance, model.name, model) or model for model in models)
+
+
+def _replaced(instance: Instance, built: Any) -> bool:
+    """Does the operator's list take the place of the plugin's, which has not read it itself?"""
+    return bool(instance.config.models) and not getattr(getattr(built, "config", None), "models", None)
 
 
 def _offer(instance: Instance, thing: Thing, value: Any) -> Offer:
@@ -136,7 +198,7 @@ def _offer(instance: Instance, thing: Thing, value: Any) -> Offer:
         return Offer(
             instance.name, items=items, error=_wrong(instance, thing, f"offers twice: {', '.join(twice)}")
         )
-    return Offer(instance.name, items=items)
+    return Offer(instance.name, items=items, stale=any(item.metadata.get("stale") for item in items))
 
 
 def _wrong(instance: Instance, thing: Thing, what: str) -> PluginError:

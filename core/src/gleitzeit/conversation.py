@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, Self, TypeAlias
 
 from attrs import evolve, field, frozen
 
+from gleitzeit.deferral import Defer, Offered
 from gleitzeit.errors import DeadlineError, GleitzeitError, InvalidRequestError
 from gleitzeit.values import (
     Chat,
@@ -43,6 +44,10 @@ class _Caller(Protocol):
 
     async def find_tools(self, names: Iterable[str]) -> list[tuple[str, str, Tool]]:
         """(name for the model, full name, tool) of each tool that `names` mean."""
+        ...
+
+    async def searcher(self, model: str) -> tuple[tuple[str, Tool] | None, int | None]:
+        """The tool that searches among tools, and how much context the model has; None where unknown."""
         ...
 
 
@@ -104,7 +109,11 @@ class Conversation:
 
     Tool calls of one turn run concurrently; a model that pauses is asked to go on. A tool that fails,
     is denied or gets broken arguments is told to the model as a failed result; a failing model and an
-    exceeded deadline raise.
+    exceeded deadline raise. Two tools whose names look alike are an `InvalidRequestError`.
+
+    With `defer` the model is shown a search in place of the tools, and those that it has found from the
+    next turn on: True always, "auto" where a plugin that searches is installed and the tools would
+    take more than a tenth of the model's context.
     """
 
     def __init__(
@@ -116,6 +125,7 @@ class Conversation:
         max_turns: int = 8,
         approve: Approve | None = None,
         concurrency: int = 8,
+        defer: Defer = "auto",
     ) -> None:
         if not isinstance(request.operation, Chat):
             raise InvalidRequestError(
@@ -128,6 +138,7 @@ class Conversation:
         self._tools = (tools,) if isinstance(tools, str) else tuple(tools)
         self._max_turns = max_turns
         self._approve = approve
+        self._defer = defer
         self._slots = asyncio.Semaphore(concurrency)
         self._events: AsyncIterator[ConversationEvent] | None = None
         self._ending: Ending | None = None
@@ -167,11 +178,11 @@ class Conversation:
     async def _run(self, *, stream: bool) -> AsyncIterator[ConversationEvent]:
         chat = self._request.operation
         assert isinstance(chat, Chat)
-        offered = {shown: (full, tool) for shown, full, tool in await self._caller.find_tools(self._tools)}
-        shown = [evolve(tool, name=name) for name, (_, tool) in offered.items()]
-        chat = evolve(chat, tools=(*chat.tools, *shown))
+        own = chat.tools
+        offered = await self._offered(chat)
         usage = Usage()
         for turn in range(1, self._max_turns + 1):
+            chat = evolve(chat, tools=(*own, *offered.visible))
             request = self._request.evolve(operation=chat, id=f"{self._request.id}.{turn}")
             if stream:
                 async with self._caller.stream(request) as events:
@@ -196,19 +207,31 @@ class Conversation:
                 return
             if not calls:
                 continue  # a model that paused goes on from what it has said
-            targets = {name: full for name, (full, _) in offered.items()}
             for call in calls:
-                yield ToolStarted(call, target=targets.get(call.name, call.name))
-            results = await self._run_tools(calls, targets)
+                yield ToolStarted(call, target=offered.targets.get(call.name, call.name))
+            results = await self._run_tools(calls, offered)
             for call, result in zip(calls, results, strict=True):
                 yield ToolEnded(call, result=result)
             chat = evolve(chat, messages=(*chat.messages, Message.tool(*results)))
 
-    async def _run_tools(
-        self, calls: Iterable[ToolCallPart], targets: dict[str, str]
-    ) -> list[ToolResultPart]:
+    async def _offered(self, chat: Chat) -> Offered:
+        """What the model may use, and what of that it is shown."""
+        found = await self._caller.find_tools(self._tools)
+        search, context = None, None
+        if found and self._defer is not False:
+            search, context = await self._caller.searcher(str(self._request.target))
+        return Offered(
+            found,
+            others=chat.tools,
+            search=search,
+            context=context,
+            defer=self._defer,
+            wanted=chat.tool_choice,
+        )
+
+    async def _run_tools(self, calls: Iterable[ToolCallPart], offered: Offered) -> list[ToolResultPart]:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._run_tool(call, targets)) for call in calls]
+            tasks = [group.create_task(self._run_tool(call, offered)) for call in calls]
         results = []
         for task in tasks:
             result = task.result()
@@ -217,20 +240,21 @@ class Conversation:
             results.append(result)
         return results
 
-    async def _run_tool(self, call: ToolCallPart, targets: dict[str, str]) -> ToolResultPart | GleitzeitError:
-        target = targets.get(call.name)
+    async def _run_tool(self, call: ToolCallPart, offered: Offered) -> ToolResultPart | GleitzeitError:
+        target = offered.targets.get(call.name)
         if target is None:
-            known = ", ".join(targets) or "none"
+            known = ", ".join(tool.name for tool in offered.visible) or "none"
             return _failed(call, f"there is no tool {call.name!r}; known: {known}")
         if call.arguments is None:
             return _failed(call, "the arguments are not a JSON object")
+        searches = offered.searches(call.name)
         try:
             async with self._slots:
                 denied = await self._denied(call, target)
                 if denied is not None:
                     return _failed(call, f"the call was denied: {denied}")
                 request = self._request.evolve(
-                    operation=ToolCall(call.arguments),
+                    operation=ToolCall(offered.asked(call.arguments) if searches else call.arguments),
                     target=target,
                     id=f"{self._request.id}.{call.id}",
                     stream=False,
@@ -243,6 +267,8 @@ class Conversation:
             return error if left is not None and left <= 0 else _failed(call, str(error))
         except GleitzeitError as error:
             return _failed(call, str(error))
+        if searches:
+            offered.take(reply)
         parts = reply.parts
         if not parts and reply.data is not None:
             parts = (

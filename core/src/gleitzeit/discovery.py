@@ -190,7 +190,8 @@ def _index(path: tuple[str, ...]) -> Index:
             if name in manifests:
                 where = f"{manifests[name]} of {found.name}"
                 alone = sum(other == name for _, other in plugins) == 1
-                shipped = Shipped(where, _reader(manifests[name], found, path), name, kind, alone=alone)
+                read = _reader(manifests[name], found, path)
+                shipped = Shipped(where, read, name, kind, alone=alone, beside=read)
             entries.append(
                 Entry(
                     name,
@@ -210,19 +211,23 @@ def _index(path: tuple[str, ...]) -> Index:
     return Index(entries, problems)
 
 
-def _reader(value: str, found: Distribution, path: tuple[str, ...]) -> Callable[[], bytes]:
-    """Reads `package:file` beside the distribution, or (editable) where the package would come from."""
+def _reader(value: str, found: Distribution, path: tuple[str, ...]) -> Callable[..., bytes]:
+    """Reads `package:file` beside the distribution, or (editable) where the package would come from.
+
+    With a name it reads what lies beside that file.
+    """
     package, _, file = value.partition(":")
     words = package.split(".")
 
-    def read() -> bytes:
-        if not file or not all(word.isidentifier() for word in words) or {"..", ""} & set(file.split("/")):
-            raise OSError(f"{value!r} is no `package:file.json`")
+    def read(beside: str = "") -> bytes:
+        parts = [*file.split("/")[:-1], *beside.split("/")] if beside else file.split("/")
+        if not file or not all(word.isidentifier() for word in words) or {"..", ""} & set(parts):
+            raise OSError(f"{beside or value!r} is no `package:file.json`")
         try:
-            return found.read("/".join((*words, file)))
+            return found.read("/".join((*words, *parts)))
         except OSError:
             for directory in package_directories(words[0], path):
-                place = os.path.join(directory, *words[1:], *file.split("/"))
+                place = os.path.join(directory, *words[1:], *parts)
                 if os.path.exists(place):
                     with open(place, "rb") as stream:
                         return stream.read()

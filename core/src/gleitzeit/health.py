@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from attrs import field, frozen
 
@@ -56,6 +56,10 @@ class Checks:
             )
             for instance, health in zip(instances, healths, strict=True)
         ]
+
+    async def of(self, instances: Iterable[Instance]) -> list[Health]:
+        """How these instances fare, asked at once; starts none."""
+        return list(await asyncio.gather(*(self._one(instance, False) for instance in instances)))
 
     def start(self, interval: float) -> None:
         """Probe the running providers about every `interval` seconds until `stop`."""

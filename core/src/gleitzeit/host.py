@@ -3,33 +3,53 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from gleitzeit.catalogue import Catalogue, Offer, Thing
-from gleitzeit.config import Config, SecretResolver, load
+from gleitzeit.config import Config, InstanceConfig, SecretResolver, load
 from gleitzeit.conversation import Approve, Conversation
+from gleitzeit.deferral import Defer
 from gleitzeit.discovery import Entry, Index, scan
-from gleitzeit.errors import ConfigError, PluginError, UsageError
+from gleitzeit.errors import ConfigError, PluginError, PluginNotFoundError, UsageError
 from gleitzeit.health import Checks, InstanceHealth
 from gleitzeit.hooks import Hooks
 from gleitzeit.kinds import KINDS
 from gleitzeit.pipeline import Pipeline
 from gleitzeit.registry import Registry, Services
 from gleitzeit.routing import Router
+from gleitzeit.servers import Servers
 from gleitzeit.status import StatusServer, document
-from gleitzeit.values import Reply, Request, Snapshot, Stream, Target, Tool, ToolCall
+from gleitzeit.toolbox import Toolbox, ToolInfo
+from gleitzeit.values import (
+    Change,
+    Chat,
+    Elicitation,
+    Elicited,
+    Reply,
+    Request,
+    Snapshot,
+    Stream,
+    Target,
+    Tool,
+)
 
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["Host", "InstanceHealth"]
+__all__ = ["Host", "InstanceHealth", "OnElicit"]
+
+logger = logging.getLogger(__name__)
+
+#: Puts a question to a person; cancelled when the call that led to it is.
+OnElicit: TypeAlias = Callable[[Elicitation], Awaitable[Elicited]]
 
 # A library says nothing by itself: where an application sets up no logging, warnings would go to stderr.
 logging.getLogger("gleitzeit").addHandler(logging.NullHandler())
@@ -43,7 +63,8 @@ class Host:
 
     `config` is a `Config`, a mapping in the shape of `gleitzeit.toml`, or a file's path; without
     it the usual places are searched. `plugins` are plugins in person, by name, for tests and for
-    applications that bring their own. A host belongs to the event loop that opened it.
+    applications that bring their own. `on_elicit` puts a provider's questions to a person; without it
+    they are declined. A host belongs to the event loop that opened it.
     """
 
     def __init__(
@@ -55,8 +76,10 @@ class Host:
         environ: Mapping[str, str] | None = None,
         plugins: Mapping[str, Any] | None = None,
         index: Index | None = None,
+        on_elicit: OnElicit | None = None,
     ) -> None:
         self._index = scan() if index is None else index
+        self._environ = os.environ if environ is None else environ
         if isinstance(config, Config):
             self.config = config
         else:
@@ -67,20 +90,35 @@ class Host:
                 path, profile=profile, environ=environ, overrides=overrides, data=data, index=self._index
             )
         self._secrets = SecretResolver(self._secret_backend, environ=environ)
-        services = Services(
+        self._services = services = Services(
             http=self._client,
             secret=self._secrets.resolve,
+            forget=self._secrets.forget,
             call=self.call,
             driver=self._driver,
             changed=self._changed,
+            elicit=on_elicit,
+            tools=self.find_tools,
         )
         own = {name: _own(name, plugin) for name, plugin in (plugins or {}).items()}
         self._registry = Registry(self.config, self._index, services, own)
         self._catalogue = Catalogue(self._registry)
         self._router = Router(self.config, self._registry, self._catalogue)
+        #: The tools of all instances, for those who list, choose and lock them.
+        self.toolbox = Toolbox(self.config, self._registry, self._catalogue, self._router)
         self._pipeline = Pipeline(self.config, self._registry, self._router)
         self._checks = Checks(self._registry, self._pipeline.probed)
+        #: MCP servers at run time: deploy, execute, scale, list, undeploy.
+        self.servers = Servers(
+            self._registry,
+            self._catalogue,
+            self._pipeline,
+            self._checks,
+            read=self._entry,
+            call=self.call,
+        )
         self.hooks = Hooks(self._registry, self._catalogue, self.call)
+        self._watchers: list[Callable[[Change], None]] = []
         self._http: httpx2.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Event | None = None
@@ -162,14 +200,16 @@ class Host:
         tools: Iterable[str] = (),
         max_turns: int = 8,
         approve: Approve | None = None,
+        defer: Defer = "auto",
     ) -> Conversation:
         """Let a model use tools until it answers: await it for the ending, or iterate it for the events.
 
-        `tools` are names or patterns (`"git/*"`); the model sees a tool under the name given
-        here. `approve(call, target)` decides on each call before it runs.
+        `tools` are names, patterns (`"git/*"`) or sets (`"@coding"`); the model sees a tool under the
+        name given here. `approve(call, target)` decides on each call before it runs. `defer` shows the
+        model a search in place of many tools, see `Conversation`.
         """
         self._check()
-        return Conversation(self, request, tools=tools, max_turns=max_turns, approve=approve)
+        return Conversation(self, request, tools=tools, max_turns=max_turns, approve=approve, defer=defer)
 
     async def offers(self, thing: Thing) -> list[Offer]:
         """What all providers offer: `"models"`, `"tools"`, `"resources"` or `"prompts"`. Starts them."""
@@ -189,36 +229,72 @@ class Host:
                     found.append(target)
         return found
 
+    async def tools(
+        self, *, category: str | None = None, tags: Iterable[str] = (), set: str | None = None
+    ) -> list[ToolInfo]:
+        """All tools, or those of one category, with all of these tags, in one set of `[toolsets]`.
+
+        Those that are kept back come last, and say why. Starts all providers.
+        """
+        self._check()
+        return await self.toolbox.all(category=category, tags=tags, set=set)
+
     async def find_tools(self, names: Iterable[str]) -> list[tuple[str, str, Tool]]:
-        """(name as given, full name, tool) of each tool that the names and patterns mean."""
-        found: dict[str, tuple[str, str, Tool]] = {}
-        for name in names:
-            if any(character in name for character in "*?["):
-                matched = await self._match_tools(name)
-            else:
-                resolved = await self._router.resolve(name, ToolCall)
-                target = next(resolved.route.leaves())
-                matched = [(name, name, target.tool or Tool(target.name))]
-            found.update({item[0]: item for item in matched})
-        return list(found.values())
+        """(name as given, full name, tool) of each tool that the names, patterns and sets mean."""
+        return await self.toolbox.find(names)
+
+    async def searcher(self, model: str) -> tuple[tuple[str, Tool] | None, int | None]:
+        """(full name, tool) of what searches among tools, and the model's context; None where unknown."""
+        found = await self.toolbox.searcher()
+        return found, None if found is None else await self.toolbox.context_tokens(model, Chat)
 
     async def health(self, deep: bool = False) -> list[InstanceHealth]:
         """How every instance fares. `deep` starts those not needed so far and asks more, free of charge."""
         self._check()
         return await self._checks.all(deep)
 
+    def watch(self, watcher: Callable[[Change], None]) -> Callable[[], None]:
+        """Call `watcher`, in the host's loop, with each change that an instance announces.
+
+        A change of what it offers is to be asked for again with `offers`; one of a resource comes where
+        that was subscribed to. Returns what ends the watching.
+        """
+        self._watchers.append(watcher)
+
+        def unwatch() -> None:
+            with suppress(ValueError):
+                self._watchers.remove(watcher)
+
+        return unwatch
+
+    def mcp_server(self, **options: Any) -> Any:
+        """An MCP server with everything that this host has, to be opened on stdio, HTTP or gRPC.
+
+        Gives a `gleitzeit_plugin_mcp.serve.McpServer`; `options` are the fields of `ServeOptions` there,
+        such as `tools=["git/*"]`. Make it before the first call: MCP servers that run already are not told
+        that they may ask its clients. Raises `PluginNotFoundError` where that package is not installed.
+        """
+        try:
+            serve = importlib.import_module("gleitzeit_plugin_mcp.serve")
+        except ModuleNotFoundError as error:
+            raise PluginNotFoundError(
+                f"serving MCP needs a package that is not there: {error.name}",
+                hint="pip install gleitzeit-plugin-mcp",
+            ) from error
+        server = serve.McpServer(self, serve.ServeOptions(**options), self._driver)
+        self._services.servers.append(server)
+        return server
+
     def snapshot(self) -> Snapshot:
         """What has been counted since the host was made: calls, attempts, times, tokens, breakers."""
         return self._pipeline.snapshot()
 
-    async def _match_tools(self, pattern: str) -> list[tuple[str, str, Tool]]:
-        matched = []
-        for offer in await self._catalogue.offers("tools"):
-            for tool in offer.items:
-                full = f"{offer.instance}/{tool.name}"
-                if fnmatchcase(full, pattern):
-                    matched.append((full, full, tool))
-        return matched
+    def _entry(self, name: str, entry: Mapping[str, Any]) -> InstanceConfig:
+        """An entry of `[servers]` written in code."""
+        self._check()
+        environ = {key: value for key, value in self._environ.items() if not key.startswith("GLEITZEIT_")}
+        config = load(environ=environ, data={"servers": {name: dict(entry)}}, index=self._index)
+        return next(each for each in config.instances if each.section == "servers")
 
     def _check(self) -> None:
         if self._loop is None:
@@ -258,9 +334,15 @@ class Host:
     async def _secret_backend(self, name: str) -> Any:
         return await self._registry.driver("secrets", name)
 
-    def _changed(self, name: str) -> None:
-        self._catalogue.forget(name)
-        self._registry.bump()
+    def _changed(self, name: str, resource: str | None) -> None:
+        if resource is None:
+            self._catalogue.forget(name)
+            self._registry.bump()
+        for watcher in tuple(self._watchers):
+            try:
+                watcher(Change(name, resource=resource))
+            except Exception as error:  # noqa: BLE001 - the application's code, called from the loop
+                logger.warning("a watcher of changes raised %s", type(error).__name__)
 
 
 def _own(name: str, plugin: Any) -> Entry:

@@ -6,15 +6,15 @@ A plugin need not inherit from these protocols; `gleitzeit.plugin` has bases tha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from attrs import field, frozen
 
-from gleitzeit.errors import GleitzeitError, WireError
+from gleitzeit.errors import GleitzeitError
 from gleitzeit.policy import Policy
-from gleitzeit.values import Choice, Reply, Request, Route, Snapshot, Stream
+from gleitzeit.values import Choice, Elicitation, Elicited, Reply, Request, Route, Snapshot, Stream, Tool
 
 if TYPE_CHECKING:
     import logging
@@ -34,6 +34,7 @@ __all__ = [
     "HttpTransport",
     "Kind",
     "Launch",
+    "Listener",
     "Middleware",
     "PolicySource",
     "Process",
@@ -69,17 +70,40 @@ class Context(Protocol):
     def may_ask(self) -> bool:
         """Does the operator allow `ask`?"""
 
-    def changed(self) -> None:
-        """Announce that what this instance offers has changed. Thread-safe."""
+    @property
+    def may_elicit(self) -> bool:
+        """Does the application put questions to a person?"""
+
+    @property
+    def serves(self) -> bool:
+        """Are there clients of a server of the application's, who may be asked during their own calls?"""
+
+    def changed(self, resource: str | None = None) -> None:
+        """Announce that what this instance offers has changed, or one `resource` by its URI. Thread-safe."""
 
     async def ask(self, request: Request) -> Reply:
-        """Ask the host's own models (sampling) or its person, where the operator allows it.
+        """Ask the host's own models (sampling), where the operator allows it.
 
         Raises `PermissionDeniedError` where the instance's configuration lacks `may_ask = true`.
         """
 
+    async def elicit(self, question: Elicitation) -> Elicited:
+        """Put a question to the application's person; declined where it has nobody to ask."""
+
+    async def tools(self, names: Iterable[str] = ("*",)) -> Sequence[tuple[str, Tool]]:
+        """(full name, tool) of each of the host's tools that the names, patterns and sets mean.
+
+        Only what is on offer; asks every provider where that is not known. Not while it is itself starting.
+        """
+
     async def secret(self, reference: str) -> str:
         """The value behind `secret://backend/path#field`; raises `ConfigError` where there is none."""
+
+    async def renewed(self, config: Any) -> Any:
+        """The instance's configuration with every secret in it asked for anew, as after a refused key.
+
+        It is equal to `config` where nothing has changed. Raises `ConfigError` where a secret is gone.
+        """
 
     async def driver(self, kind: str, name: str) -> Any:
         """The running instance of a driver plugin, such as `("transport", "stdio")`.
@@ -137,11 +161,18 @@ class Wire(Protocol):
         """Set once nothing more will come or go."""
 
     @property
-    def error(self) -> WireError | None:
-        """Why the wire was lost; None while it stands and after a wanted close."""
+    def error(self) -> GleitzeitError | None:
+        """Why the wire was lost; None while it stands and after a wanted close.
+
+        A `WireError`, or an `AccessError` where the other side refused who we are.
+        """
 
     async def send(self, frame: Frame) -> None:
-        """Write a frame. Raises `WireError`, with `sent` False only if surely no byte left."""
+        """Write a frame. Raises `WireError`, with `sent` False only if surely no byte left.
+
+        Where each message is an exchange of its own, it lasts until the other side has taken it, and
+        raises what a refusal means; cancelling breaks the exchange off.
+        """
 
     def __aiter__(self) -> AsyncIterator[Frame]: ...
 
@@ -155,6 +186,21 @@ class Transport(Protocol):
 
     def connect(self, endpoint: Endpoint) -> AbstractAsyncContextManager[Wire]:
         """Open a wire; leaving the context closes it and frees what it used, whatever happened."""
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """The other side of a transport: lets MCP clients in. A transport may be both."""
+
+    def listen(
+        self, address: str, serve: Callable[[Wire], Awaitable[None]], options: Mapping[str, Any]
+    ) -> AbstractAsyncContextManager[str]:
+        """Open a door; gives the address under which clients find it, with the port really taken.
+
+        `serve` runs in a task of its own for each client and gets its wire, which is closed when it
+        returns. Leaving the context cancels those that run, and closes the door. Raises `ConfigError`
+        where the door cannot be opened or would be unsafe.
+        """
 
 
 @frozen(kw_only=True)

@@ -18,8 +18,19 @@ from gleitzeit.standing import Standing, judge, stand
 if TYPE_CHECKING:
     from gleitzeit.config import Config, InstanceConfig, RouteConfig
     from gleitzeit.discovery import Entry, Index
+    from gleitzeit.modeldata import Known
 
-__all__ = ["NOT_ASKED", "ModelRow", "PluginRow", "ToolRow", "models", "plugins", "sandbox_of", "tools"]
+__all__ = [
+    "NOT_ASKED",
+    "ModelRow",
+    "PluginRow",
+    "ToolRow",
+    "models",
+    "plugins",
+    "priced",
+    "sandbox_of",
+    "tools",
+]
 
 #: What is said where only the instance knows.
 NOT_ASKED: Final = "not asked; use --live"
@@ -56,6 +67,11 @@ class ModelRow:
     operations: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     context_tokens: int | None = None
+    output_tokens: int | None = None
+    #: Dollars for a million tokens: `input`, `output`, `cached_input`.
+    price: Mapping[str, Any] | None = None
+    #: The day on which a data file's price held; empty for what the configuration says.
+    price_date: str = ""
     source: str = ""
     note: str = ""
 
@@ -69,6 +85,8 @@ class ToolRow:
     instance: str
     plugin: str
     sandbox: str = ""
+    category: str = ""
+    tags: tuple[str, ...] = ()
     description: str = ""
     note: str = ""
 
@@ -98,8 +116,11 @@ def models(index: Index, config: Config, capability: str | None = None) -> list[
     if capability is None:
         rows += [_route(route) for route in config.routes.values()]
         rows += [ModelRow(name, source="alias", note=target) for name, target in config.aliases.items()]
+    from gleitzeit.modeldata import Known  # not for the other listings
+
+    data = Known(config.host.model_data)
     for instance, entry in _usable(index, config):
-        found = list(_models(instance, entry))
+        found = list(_models(instance, entry, data))
         rows += [row for row in found if capability is None or capability in row.capabilities]
     return rows
 
@@ -181,13 +202,14 @@ def _reason(standing: Standing) -> str:
     return standing.entry.problem or "" if standing.entry is not None else ""
 
 
-def _models(instance: InstanceConfig, entry: Entry | None) -> Iterator[ModelRow]:
+def _models(instance: InstanceConfig, entry: Entry | None, data: Known) -> Iterator[ModelRow]:
     manifest = entry.manifest if entry is not None else None
     own = instance.model_rows
     rows: Sequence[Any] = own or (manifest.rows_for(instance.values) if manifest is not None else ())
     patterns = manifest.patterns if manifest is not None and not own else ()
     for row in rows:
-        yield _model(instance, row, "configuration" if own else "manifest")
+        more = data.add(row, row["name"], instance, entry)
+        yield _model(instance, {**row, **more}, "configuration" if own else "manifest")
     if not own:
         listing = manifest is None or not manifest.hooks or "provide_models" in manifest.hooks
         note = f"takes names like {', '.join(patterns)}" if patterns else NOT_ASKED
@@ -219,10 +241,20 @@ def _model(instance: InstanceConfig, row: Mapping[str, Any], source: str) -> Mod
         plugin=instance.plugin,
         operations=words("operations"),
         capabilities=words("capabilities"),
-        context_tokens=row.get("context_tokens", None),
+        context_tokens=row.get("context_tokens"),
+        output_tokens=row.get("output_tokens"),
+        **priced(row.get("metadata") or {}),
         source=source,
         note=row.get("description", "") or "",
     )
+
+
+def priced(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The price in a model's metadata as fields of a `ModelRow`; what is none is left out."""
+    price = metadata.get("price")
+    if not isinstance(price, Mapping) or type(price.get("input")) not in (int, float):
+        return {}
+    return {"price": dict(price), "price_date": str(metadata.get("price_date", ""))}
 
 
 def _summary(entry: Entry | None) -> str:

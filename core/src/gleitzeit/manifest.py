@@ -8,17 +8,27 @@ from dataclasses import KW_ONLY, dataclass, field  # not attrs: it alone costs h
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from gleitzeit.errors import PluginError, PluginLoadError
+from gleitzeit.errors import ConfigError, PluginError, PluginLoadError
 from gleitzeit.near import did_you_mean
 
 if TYPE_CHECKING:
     from gleitzeit.discovery import Entry
+    from gleitzeit.modeldata import ModelData
     from gleitzeit.values import Model
 
 __all__ = ["EXTRAS", "Manifest", "Shipped", "as_model", "build", "check", "dumps", "model_faults"]
 
 #: What the class attribute `manifest` of a plugin may say; all else is read off the code.
-EXTRAS: Final = ("summary", "models", "models_unless", "patterns", "capabilities", "secrets", "commands")
+EXTRAS: Final = (
+    "summary",
+    "models",
+    "models_unless",
+    "model_data",
+    "patterns",
+    "capabilities",
+    "secrets",
+    "commands",
+)
 
 _TEXTS: Final = ("operations", "capabilities")
 _NUMBERS: Final = ("context_tokens", "output_tokens")
@@ -38,11 +48,14 @@ class Manifest:
     model_rows: tuple[Mapping[str, Any], ...] = ()
     #: Configuration keys that each make the static models void, as they decide what there is.
     models_unless: tuple[str, ...] = ()
+    #: The file beside the manifest that knows windows and prices of models; empty without one.
+    model_data: str = ""
     #: fnmatch patterns of the model names that the plugin serves.
     patterns: tuple[str, ...] = ()
     capabilities: frozenset[str] = frozenset()
-    #: Key of the configuration -> environment variable that fills it where nothing else does.
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    #: Key of the configuration -> environment variables, the first of which that is set fills it
+    #: where nothing else does.
+    secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: The JSON Schema of the plugin's `Config`; None where it takes no configuration or does not say.
     config_schema: Mapping[str, Any] | None = None
     hooks: tuple[str, ...] = ()
@@ -74,9 +87,13 @@ class Manifest:
                 {"name": row} if isinstance(row, str) else row for row in data.get("models", ())
             ),
             models_unless=tuple(data.get("models_unless", ())),
+            model_data=data.get("model_data", ""),
             patterns=tuple(data.get("patterns", ())),
             capabilities=frozenset(data.get("capabilities", ())),
-            secrets=data.get("secrets", {}),
+            secrets={
+                key: (names,) if isinstance(names, str) else tuple(names)
+                for key, names in data.get("secrets", {}).items()
+            },
             config_schema=data.get("config_schema"),
             hooks=tuple(data.get("hooks", ())),
             commands=tuple(data.get("commands", ())),
@@ -87,14 +104,22 @@ class Shipped:
     """A manifest in its file: read when first asked for, once.
 
     `alone` is False where the distribution has plugins of other kinds under the same name: then a
-    manifest of another kind is theirs, and no problem.
+    manifest of another kind is theirs, and no problem. `beside` reads another file that lies beside it.
     """
 
     def __init__(
-        self, where: str, read: Callable[[], bytes], name: str, kind: str, *, alone: bool = True
+        self,
+        where: str,
+        read: Callable[[], bytes],
+        name: str,
+        kind: str,
+        *,
+        alone: bool = True,
+        beside: Callable[[str], bytes] | None = None,
     ) -> None:
         self._where = where
         self._read: Callable[[], bytes] | None = read
+        self._beside = beside
         self._name = name
         self._kind = kind
         self._alone = alone
@@ -112,6 +137,23 @@ class Shipped:
         """Why there is no manifest, although there should be one."""
         self._look()
         return self._problem
+
+    @cached_property
+    def model_data(self) -> ModelData | None:
+        """What the package knows of models, read at the first look; None without, and where it is broken."""
+        from gleitzeit.modeldata import ModelData
+
+        name = self.manifest.model_data if self.manifest is not None else ""
+        if not name or self._beside is None:
+            return None
+        try:
+            return ModelData.parse(json.loads(self._beside(name)))
+        except (OSError, ValueError, RecursionError, ConfigError) as error:
+            import logging  # not for a listing in which all is well
+
+            level = logging.DEBUG if isinstance(error, FileNotFoundError) else logging.WARNING
+            logging.getLogger(__name__).log(level, "%s of %s is ignored: %s", name, self._where, error)
+        return None
 
     def _look(self) -> None:
         read, self._read = self._read, None
@@ -169,9 +211,13 @@ def build(plugin: Any, name: str, kind: str) -> dict[str, Any]:
         "api_version": getattr(plugin, "api_version", API_VERSION),
         "models": [_row(model) for model in extras.get("models", ())],
         "models_unless": list(extras.get("models_unless", ())),
+        "model_data": extras.get("model_data", ""),
         "patterns": list(extras.get("patterns", ())),
         "capabilities": sorted(extras.get("capabilities", ())),
-        "secrets": dict(extras.get("secrets", {})),
+        "secrets": {
+            key: list(names) if isinstance(names, (tuple, list)) else names
+            for key, names in dict(extras.get("secrets", {})).items()
+        },
         "hooks": [hook for hook in HOOKS if hasattr(getattr(plugin, hook, None), f"{PROJECT}_impl")],
         "commands": list(extras.get("commands", ())),
         "config_schema": _schema(getattr(plugin, "Config", None)),
@@ -201,6 +247,7 @@ def check(entry: Entry) -> list[str]:
         "api_version",
         "models",
         "models_unless",
+        "model_data",
         "patterns",
         "capabilities",
         "secrets",
@@ -224,14 +271,17 @@ def dumps(manifest: Mapping[str, Any]) -> str:
 def _faults(data: Mapping[str, Any]) -> Iterable[str]:
     if not isinstance(data.get("name"), str) or not data["name"]:
         yield "name: expected a text"
-    for key in ("kind", "summary", "api_version"):
+    for key in ("kind", "summary", "api_version", "model_data"):
         if not isinstance(data.get(key, ""), str):
             yield f"{key}: expected a text"
     for key in ("models_unless", "patterns", "capabilities", "hooks"):
         if not _is_texts(data.get(key, [])):
             yield f"{key}: expected a list of texts"
     secrets = data.get("secrets", {})
-    if not isinstance(secrets, Mapping) or not _is_texts([*secrets, *secrets.values()]):
+    if not isinstance(secrets, Mapping) or not all(
+        isinstance(key, str) and (isinstance(names, str) or (names and _is_texts(names)))
+        for key, names in secrets.items()
+    ):
         yield "secrets: expected an object of configuration keys and names of environment variables"
     if not isinstance(data.get("config_schema") or {}, Mapping):
         yield "config_schema: expected an object"

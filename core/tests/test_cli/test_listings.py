@@ -284,3 +284,26 @@ def test_listings_import_no_plugin_and_nothing_heavy(site: Any, words: list[str]
     }
     if words == ["plugins"]:
         assert sum("One of many." in line for line in done.stdout.splitlines()) == 50
+
+
+def test_models_show_windows_and_prices_with_their_day(
+    desk: Any, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = desk.packages / "gleitzeit_plugin_desk"
+    manifest = json.loads((package / "gleitzeit.json").read_text())
+    (package / "gleitzeit.json").write_text(json.dumps({**manifest, "model_data": "models.json"}))
+    price = {"input": 0.25, "output": 2, "cached_input": 0.025}
+    models = {"vectors": {"context_tokens": 8191, "price": price}}
+    (package / "models.json").write_text(json.dumps({"date": "2026-11-01", "models": models}))
+    scan.cache_clear()
+    for live in ((), ("--live",)):
+        [row] = rows(run("models", *live, "--json"), "models", name="desk/vectors")
+        assert (row["context_tokens"], row["price"], row["price_date"]) == (8191, price, "2026-11-01")
+        [line] = [line for line in run("models", *live).lines if line.startswith("desk/vectors")]
+        assert line.split()[2:6] == ["8191", "0.25", "2", "2026-11-01"]
+    monkeypatch.setenv("COLUMNS", "60")
+    assert all(len(line) <= 60 for line in run("models").lines)
+    (package / "models.json").unlink()
+    scan.cache_clear()
+    [row] = rows(run("models", "--json"), "models", name="desk/vectors")
+    assert (row["context_tokens"], row["price"], row["price_date"]) == (None, None, "")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gleitzeit.cli.chat import addressing
 from gleitzeit.cli.output import Output
+from gleitzeit.cli.pull import Pulling
 from gleitzeit.cli.render import Renderer
 from gleitzeit.cli.run import with_host
 from gleitzeit.errors import ToolFailedError, UsageError
@@ -24,10 +25,14 @@ __all__ = ["read_json", "request", "run", "send"]
 def run(options: Namespace, output: Output) -> int:
     """`gleitzeit call`"""
     asked = request(options, read_json(options.body, "JSON"))
-    return with_host(options, output, lambda host: send(host, asked, output, stream=options.stream))
+    return with_host(
+        options,
+        output,
+        lambda host: send(Pulling(host, options, output), asked, output, stream=options.stream),
+    )
 
 
-async def send(host: Host, asked: Request, output: Output, *, stream: bool = False) -> int:
+async def send(host: Host | Pulling, asked: Request, output: Output, *, stream: bool = False) -> int:
     """Send a request and show the answer; the answer of a tool that failed decides the exit code."""
     renderer = Renderer(output)
     try:

@@ -13,8 +13,10 @@ from attrs import field, frozen
 
 from gleitzeit.cli.approve import approval
 from gleitzeit.cli.output import Output
+from gleitzeit.cli.pull import Pulling
 from gleitzeit.cli.render import Renderer
 from gleitzeit.cli.run import with_host
+from gleitzeit.conversation import Approve, Conversation
 from gleitzeit.errors import UsageError
 from gleitzeit.values import (
     Chat,
@@ -31,7 +33,6 @@ from gleitzeit.wire.codec import to_json
 
 if TYPE_CHECKING:
     from gleitzeit.config import Config
-    from gleitzeit.conversation import Approve
     from gleitzeit.host import Host
 
 __all__ = ["Turn", "addressing", "default_model", "image", "read_file", "request", "run", "system", "turn"]
@@ -82,8 +83,9 @@ async def turn(
 ) -> Turn:
     """Ask, show the answer, and give what the next turn continues from."""
     renderer = Renderer(output, thinking=options.thinking, tools=bool(options.tool))
+    caller = Pulling(host, options, output)
     try:
-        done = await _turn(host, asked, options, output, approve, renderer)
+        done = await _turn(caller, asked, options, output, approve, renderer)
     finally:
         renderer.end()
     if options.usage and not output.json:
@@ -92,7 +94,7 @@ async def turn(
 
 
 async def _turn(
-    host: Host,
+    caller: Pulling,
     asked: Request,
     options: Namespace,
     output: Output,
@@ -102,7 +104,7 @@ async def _turn(
     chat = asked.operation
     assert isinstance(chat, Chat)
     if options.tool:
-        talk = host.converse(asked, tools=options.tool, max_turns=options.max_turns, approve=approve)
+        talk = Conversation(caller, asked, tools=options.tool, max_turns=options.max_turns, approve=approve)
         if options.no_stream:
             ending = await talk
             if output.json:
@@ -126,10 +128,10 @@ async def _turn(
             )
         return Turn(ending.messages, usage=ending.usage)
     if options.no_stream:
-        reply = await host.call(asked)
+        reply = await caller.call(asked)
         renderer.reply(reply)
     else:
-        async with host.stream(asked) as stream:
+        async with caller.stream(asked) as stream:
             async for piece in stream:
                 renderer.event(piece)
         reply = stream.reply

@@ -44,10 +44,18 @@ _MODELS: Final = (
     Column("OPERATIONS", 4, least=10),
     Column("CAPABILITIES", 5, least=10),
     Column("CONTEXT", 1, right=True),
+    Column("$/M IN", 1, right=True, least=6),
+    Column("$/M OUT", 1, right=True, least=7),
+    Column("AS OF", 0, least=10),
     Column("FROM", 2),
     Column("ABOUT", 3, least=22),
 )
-_TOOLS: Final = (Column("TOOL", 9, least=24), Column("SANDBOX", 10), Column("ABOUT", 1, least=22))
+_TOOLS: Final = (
+    Column("TOOL", 9, least=24),
+    Column("SANDBOX", 10),
+    Column("CATEGORY", 3),
+    Column("ABOUT", 1, least=22),
+)
 
 
 def plugins(options: Namespace, output: Output) -> int:
@@ -102,6 +110,9 @@ def models(options: Namespace, output: Output) -> int:
                 " ".join(row.operations),
                 " ".join(row.capabilities),
                 str(row.context_tokens or ""),
+                _dollars(row, "input"),
+                _dollars(row, "output"),
+                row.price_date,
                 row.source,
                 row.note,
             )
@@ -129,7 +140,7 @@ def tools(options: Namespace, output: Output) -> int:
     elif not rows:
         output.note(f"no tool {f'like {options.pattern!r} ' if options.pattern else ''}is known")
     else:
-        cells = [(row.name, row.sandbox, row.note or row.description) for row in rows]
+        cells = [(row.name, row.sandbox, row.category, row.note or row.description) for row in rows]
         output.table(_TOOLS, cells, style=_sandbox_style)
     return 0
 
@@ -167,7 +178,7 @@ def _alive(rows: Iterable[listing.PluginRow], healths: Sequence[InstanceHealth])
 def _live_models(options: Namespace, output: Output, errors: dict[str, Any]) -> list[listing.ModelRow]:
     rows: list[listing.ModelRow] = []
     for plugin, offer in _offers(options, output, "models", errors):
-        source = "live" if offer.error is None else "last known" if offer.stale else "static"
+        source = "last known" if offer.stale else "live" if offer.error is None else "static"
         rows += [
             listing.ModelRow(
                 f"{offer.instance}/{model.name}",
@@ -176,6 +187,8 @@ def _live_models(options: Namespace, output: Output, errors: dict[str, Any]) -> 
                 operations=tuple(sorted(model.operations)),
                 capabilities=tuple(sorted(model.capabilities)),
                 context_tokens=model.context_tokens,
+                output_tokens=model.output_tokens,
+                **listing.priced(model.metadata),
                 source=source,
                 note=model.description,
             )
@@ -192,12 +205,20 @@ def _live_tools(
 
     rows, schemas = [], {}
     boxes: dict[str, str] = {}
+    members: set[str] | None = None
+    if options.pattern is not None and options.pattern.startswith("@"):
+        members = {each.name for each in _ask(options, output, lambda host: host.tools(set=options.pattern))}
     for plugin, offer in _offers(options, output, "tools", errors, boxes):
-        for tool in offer.items:
+        kept = [(each.item, f"{each.why}: {each.reason}; {each.hint}") for each in offer.kept]
+        for tool, note in [*((tool, "") for tool in offer.items), *kept]:
             name = f"{offer.instance}/{tool.name}"
-            if options.pattern is None or any(
-                fnmatchcase(each, options.pattern) for each in (name, tool.name)
-            ):
+            if members is not None:
+                wanted = name in members
+            else:
+                wanted = options.pattern is None or any(
+                    fnmatchcase(each, options.pattern) for each in (name, tool.name)
+                )
+            if wanted:
                 sandbox = boxes.get(offer.instance, "")
                 rows.append(
                     listing.ToolRow(
@@ -205,7 +226,10 @@ def _live_tools(
                         instance=offer.instance,
                         plugin=plugin,
                         sandbox=sandbox,
+                        category=tool.category or "",
+                        tags=tuple(sorted(tool.tags)),
                         description=tool.description,
+                        note=note,
                     )
                 )
                 schemas[name] = {"tool": to_json(tool)}
@@ -243,6 +267,12 @@ def _ask(options: Namespace, output: Output, work: Any) -> Any:
     from gleitzeit.cli.run import with_host  # the host, and with it asyncio: not for static listings
 
     return with_host(options, output, work)
+
+
+def _dollars(row: listing.ModelRow, word: str) -> str:
+    """A price of a row, without zeros that say nothing."""
+    amount = (row.price or {}).get(word)
+    return f"{amount:.6g}" if type(amount) in (int, float) else ""
 
 
 def _names(output: Output, names: Iterable[str]) -> None:

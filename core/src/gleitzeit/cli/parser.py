@@ -35,9 +35,11 @@ class _Parser(argparse.ArgumentParser):
     Its options are added when somebody looks: adding all of all commands took a fifth of a listing.
     """
 
-    def __init__(self, *, fill: Fill | None = None, **settings: Any) -> None:
+    def __init__(self, *, fill: Fill | None = None, default: str = "", **settings: Any) -> None:
         super().__init__(**settings, add_help=False, allow_abbrev=False)
         self._fill = fill
+        #: The command that is meant where none is named.
+        self._default = default
         self._checker: argparse.HelpFormatter | None = None
 
     def fill(self) -> None:
@@ -56,6 +58,11 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self.fill()
+        if self._default and args is not None:
+            groups = (each for each in self._actions if isinstance(each, argparse._SubParsersAction))
+            names = {name for group in groups for name in group.choices}
+            if names.isdisjoint(args) and not {"-h", "--help"} & set(args):
+                args = [self._default, *args]
         return super().parse_known_args(args, namespace)
 
     def format_help(self) -> str:
@@ -90,12 +97,13 @@ def _commands(parser: _Parser) -> None:
     add = _subcommands(parser, "command")
     _leaf(add, "plugins", "what is installed and configured", "listings:plugins", _plugins)
     _leaf(add, "models", "the models that are known without asking", "listings:models", _models)
-    _leaf(add, "tools", "the tools of the configured servers", "listings:tools", _tools)
+    _group(add, "tools", "the tools of the configured servers, and what was approved of them", _tools, "list")
     _leaf(add, "chat", "talk to a model, with tools if wanted", "chat:run", _chat)
     _leaf(add, "call", "send any operation, written in JSON", "call:run", _call)
     _leaf(add, "tool", "run a tool", "tool:run", _tool)
     _leaf(add, "health", "how every instance fares", "health:run", _health)
     _group(add, "config", "the configuration", _config)
+    _group(add, "mcp", "the Model Context Protocol", _mcp)
     _group(add, "plugin", "for authors of plugins", _plugin)
     summary = "a script that completes commands, options and models"
     _leaf(add, "completion", summary, "completion:run", _completion)
@@ -105,6 +113,10 @@ def _config(add: Any) -> None:
     _leaf(add, "show", "every value and where it comes from, secrets masked", "settings:show", _nothing)
     summary = "the JSON Schema of gleitzeit.toml, installed plugins included"
     _leaf(add, "schema", summary, "settings:schema", _nothing)
+
+
+def _mcp(add: Any) -> None:
+    _leaf(add, "serve", "everything the host has, as one MCP server", "serve:run", _serve)
 
 
 def _plugin(add: Any) -> None:
@@ -153,12 +165,12 @@ def _leaf(add: Any, name: str, summary: str, run: str, fill: Fill) -> None:
     add(name, help=summary, description=description, fill=fill).set_defaults(run=run)
 
 
-def _group(add: Any, name: str, summary: str, fill: Callable[[Any], None]) -> None:
+def _group(add: Any, name: str, summary: str, fill: Callable[[Any], None], default: str = "") -> None:
     def commands(parser: _Parser) -> None:
         fill(_subcommands(parser, "subcommand"))
 
     description = f"{summary[0].upper()}{summary[1:]}."
-    add(name, help=summary, description=description, fill=commands).set_defaults(group=name)
+    add(name, help=summary, description=description, fill=commands, default=default).set_defaults(group=name)
 
 
 def _subcommands(parser: _Parser, dest: str) -> Any:
@@ -225,15 +237,95 @@ def _models(parser: argparse.ArgumentParser) -> None:
     add("--names", action="store_true", help="print only names, one a line")
 
 
-def _tools(parser: argparse.ArgumentParser) -> None:
+def _tools(add: Any) -> None:
+    _leaf(add, "list", "the tools; this is what `tools` alone does", "listings:tools", _tools_list)
+    _leaf(add, "lock", "write down what all tools promise now", "tools:lock", _nothing)
+    _leaf(add, "diff", "what differs from the lock file", "tools:diff", _nothing)
+    _leaf(add, "approve", "take changes over into the lock file", "tools:approve", _tools_approve)
+    _leaf(add, "search", "find tools by words, best first", "tools:search", _tools_search)
+
+
+def _tools_approve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="+", metavar="NAME", help="a name from `tools diff`, or a pattern")
+
+
+def _tools_search(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="+", metavar="WORD", help="what the tool should do")
+    parser.add_argument(
+        "--limit", metavar="N", type=_tools_most, default=10, help="at most so many (default: 10)"
+    )
+
+
+def _tools_most(text: str) -> int:
+    with suppress(ValueError):
+        if (count := int(text)) > 0:
+            return count
+    raise argparse.ArgumentTypeError(f"{text} is no number of tools")
+
+
+def _tools_list(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("pattern", nargs="?", metavar="PATTERN", help="only tools of this name or pattern, such as 'git/*'")
+    add(
+        "pattern",
+        nargs="?",
+        metavar="PATTERN",
+        help="tools of this name, pattern or set, such as 'git/*'",
+    )
     add("--live", action="store_true", help="ask every provider")
     add("--names", action="store_true", help="print only names, one a line")
 
 
 def _completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=f"one of {', '.join(SHELLS)}")
+
+
+def _serve(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--transport",
+        choices=("stdio", "http", "grpc"),
+        metavar="NAME",
+        default="stdio",
+        help="stdio (default), http or grpc",
+    )
+    add("--host", metavar="ADDRESS", default="127.0.0.1", help="where to listen (default: 127.0.0.1)")
+    add("--port", metavar="N", type=int, default=8000, help="0 takes any that is free (default: 8000)")
+    add(
+        "--token",
+        metavar="REFERENCE",
+        help="the token that clients must bring, as secret://env/NAME or another reference to a secret",
+    )
+    add(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="answer to this name of the machine, too; may be repeated",
+    )
+    add(
+        "--option",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="an option of the transport, such as cert_file=PATH; may be repeated",
+    )
+    for name in ("tool", "resource", "prompt", "model"):
+        add(
+            f"--{name}",
+            metavar="PATTERN",
+            action="append",
+            help=f"serve only {name}s of this name or pattern; may be repeated",
+        )
+    add("--no-models", action="store_true", help="serve no tools for models")
+    add(
+        "--bare",
+        metavar="INSTANCE",
+        action="append",
+        default=[],
+        help="leave the name of this instance out of the names of what it offers; may be repeated",
+    )
+    add("--name", metavar="TEXT", default="gleitzeit", help="what the server calls itself")
+    add("--instructions", metavar="TEXT", help="what clients are told of it")
 
 
 def _chat(parser: argparse.ArgumentParser) -> None:
@@ -290,6 +382,7 @@ def _chat(parser: argparse.ArgumentParser) -> None:
     )
     add("--reasoning", metavar="EFFORT", help="how hard to think, in the vendor's word, such as low")
     _request(parser)
+    _yes(parser)
 
 
 def _call(parser: argparse.ArgumentParser) -> None:
@@ -305,6 +398,7 @@ def _call(parser: argparse.ArgumentParser) -> None:
     add("--stream", action="store_true", help="print the answer as it comes")
     add("--idempotency-key", metavar="KEY", help="the same key marks the same call, sent again")
     _request(parser)
+    _yes(parser)
 
 
 def _tool(parser: argparse.ArgumentParser) -> None:
@@ -321,12 +415,18 @@ def _tool(parser: argparse.ArgumentParser) -> None:
     _request(parser)
 
 
+def _yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-y", "--yes", action="store_true", help="download a model that is not there without asking"
+    )
+
+
 def _request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--principal", metavar="NAME", help="on whose behalf, for guards and limits")
     parser.add_argument(
         "--private",
         action="store_true",
-        help="mark it private: never logged, and kept on local targets by a guard",
+        help="mark it private: never logged, and kept on local targets",
     )
     parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="the time for all of it")
 

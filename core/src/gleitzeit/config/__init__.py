@@ -3,7 +3,15 @@
 from typing import TYPE_CHECKING
 
 from gleitzeit.config.load import load
-from gleitzeit.config.model import Config, HostConfig, HttpConfig, InstanceConfig, RouteConfig, Source
+from gleitzeit.config.model import (
+    Config,
+    HostConfig,
+    HttpConfig,
+    InstanceConfig,
+    RouteConfig,
+    Source,
+    ToolsetConfig,
+)
 
 if TYPE_CHECKING:
     from gleitzeit.config.editor import schema
@@ -37,6 +45,7 @@ __all__ = [
     "SecretRef",
     "SecretResolver",
     "Source",
+    "ToolsetConfig",
     "load",
     "schema",
     "validate",

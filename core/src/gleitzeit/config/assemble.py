@@ -10,7 +10,7 @@ from gleitzeit.config.environment import arguments, variables
 from gleitzeit.config.files import Document, read
 from gleitzeit.config.instances import Instances
 from gleitzeit.config.merge import Table, dotted, leaves, merge
-from gleitzeit.config.model import Config, HostConfig, HttpConfig, InstanceConfig, RouteConfig
+from gleitzeit.config.model import SHIPPED, Config, HostConfig, HttpConfig, InstanceConfig, RouteConfig
 from gleitzeit.config.problems import Problems
 from gleitzeit.config.profiles import INSTANCES, apply
 from gleitzeit.config.reader import Reader
@@ -18,6 +18,7 @@ from gleitzeit.config.resilience import translated
 from gleitzeit.config.servers import foreign
 from gleitzeit.config.shape import HOST, ROUTE
 from gleitzeit.config.tables import DEFAULTS
+from gleitzeit.config.toolsets import toolsets
 from gleitzeit.discovery import Index
 from gleitzeit.errors import ConfigError
 
@@ -50,12 +51,15 @@ def assemble(
         instances=_instances(base, environ, index, problems),
         routes=_routes(base, reader),
         aliases=_aliases(base, reader, problems),
+        toolsets=toolsets(base, reader, problems),
         files=(*([document.name] if file is not None else []), *files),
         profile=profile,
         warnings=tuple(warnings),
         sources={dotted(where): leaf.source for where, leaf in leaves(base) if where[0] not in INSTANCES},
         index=index,
     )
+    if config.host.model_data != HostConfig.model_data:
+        _check_model_data(config, problems)
     problems.raise_if_any()
     return config
 
@@ -99,14 +103,29 @@ def _host(base: Table, reader: Reader, directory: str) -> HostConfig:
     http = given.pop("http", {})
     if "ca_file" in http:
         http["ca_file"] = _place(http["ca_file"], directory)
-    if "status_socket" in given:
-        given["status_socket"] = _place(given["status_socket"], directory)
+    for key in ("status_socket", "tools_lock"):
+        if key in given:
+            given[key] = _place(given[key], directory)
     resilience = translated({key: given.pop(key) for key in DEFAULTS if key in given})
     given["mcp_files"] = [_place(name, directory) for name in given.get("mcp_files", ())]
+    if "model_data" in given:
+        places = [name if name == SHIPPED else _place(name, directory) for name in given["model_data"]]
+        given["model_data"] = places
     settings: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in given.items()
     }
     return HostConfig(**settings, http=HttpConfig(**http), resilience=resilience)
+
+
+def _check_model_data(config: Config, problems: Problems) -> None:
+    """What the operator's files on models say must hold; reading them again later is no matter."""
+    from gleitzeit.modeldata import Known
+
+    try:
+        Known(config.host.model_data)
+    except ConfigError as error:
+        for fault in error.problems:
+            problems.add(config.sources.get("host.model_data"), "host.model_data", fault)
 
 
 def _place(name: str, directory: str) -> str:

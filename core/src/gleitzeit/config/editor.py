@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gleitzeit.config.servers import SERVER
-from gleitzeit.config.shape import HOST, INSTANCE, ROUTE, accepts, own, properties
+from gleitzeit.config.shape import HOST, INSTANCE, ROUTE, TOOLSET, accepts, own, properties
 from gleitzeit.config.tables import CALLED, TABLES
 from gleitzeit.discovery import SECTIONS, Index
 
@@ -27,12 +27,13 @@ def schema(index: Index) -> Mapping[str, Any]:
         "host": {"$ref": "#/$defs/host"},
         "routes": {"type": "object", "additionalProperties": ROUTE},
         "aliases": {"type": "object", "additionalProperties": {"type": "string"}},
+        "toolsets": {"type": "object", "additionalProperties": TOOLSET},
         "servers": {"type": "object", "additionalProperties": _server(index)},
     }
     for section, kind in SECTIONS.items():
         sections[section] = _section(section, kind, index, definitions)
     definitions["host"] = _shared(HOST)
-    definitions["tables"] = {"type": "object", "properties": {**TABLES, "targets": _targets()}}
+    definitions["tables"] = {"type": "object", "properties": {**TABLES, **_globs()}}
     definitions["sections"] = {"type": "object", "properties": sections, "additionalProperties": False}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -96,9 +97,13 @@ def _shared(table: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**table, "properties": keys}
 
 
-def _targets() -> Mapping[str, Any]:
-    targets = CALLED["targets"]
-    return {**targets, "additionalProperties": _shared(targets["additionalProperties"])}
+def _globs() -> dict[str, Any]:
+    """`targets` and `tools`."""
+    return {
+        name: {**table, "additionalProperties": _shared(table["additionalProperties"])}
+        for name, table in CALLED.items()
+        if name not in TABLES
+    }
 
 
 def _moved(value: Any, place: str) -> Any:

@@ -16,7 +16,7 @@ from gleitzeit.config.model import Source
 from gleitzeit.config.problems import Problems
 from gleitzeit.config.profiles import INSTANCES, NAMES
 from gleitzeit.config.servers import PLUGIN, SERVER
-from gleitzeit.config.shape import HOST, ROUTE, decode, descend, own, properties
+from gleitzeit.config.shape import HOST, ROUTE, TOOLSET, decode, descend, own, properties
 from gleitzeit.config.tables import CALLED
 from gleitzeit.discovery import SECTIONS, Entry, Index
 from gleitzeit.errors import PluginError
@@ -26,6 +26,8 @@ __all__ = ["arguments", "entry_of", "variables"]
 
 _ODD: Final = r"[^a-z0-9]+"
 _TEXT: Final = {"type": "string"}
+#: The sections whose tables are no instances.
+_OURS: Final = {"routes": ROUTE, "toolsets": TOOLSET}
 _DOTTED: Final = r'"([^"]*)"|([^."]+)'
 
 
@@ -135,7 +137,7 @@ def _locate(words: list[str], base: Table, index: Index | None) -> tuple[Path, M
         raise _Unknown(
             f"it names no key of {section}.{name}", f"write {ENVIRONMENT}{words[0]}__{words[1]}__KEY"
         )
-    schema = ROUTE if section == "routes" else _schema(section, name, base, index)
+    schema = _OURS.get(section) or _schema(section, name, base, index)
     strict = schema.get("additionalProperties") is False
     path = _follow(words[2:], table.table(name), schema, strict=strict)
     return (section, name, *path), schema
@@ -171,7 +173,7 @@ def _follow(words: list[str], node: Table, schema: Mapping[str, Any], *, strict:
         here = at.items if isinstance(at, Table) else {}
         key = _match(word, {**known, **here})
         if key is None:
-            if descend(schema, path) is CALLED["targets"]:
+            if any(descend(schema, path) is CALLED[globs] for globs in ("targets", "tools")):
                 what = f"there is no table {dotted((*path, word.lower()))!r}"
                 raise _Unknown(what, "write it into the file: a variable's name can hold no glob")
             if strict and (known or not path):
@@ -202,7 +204,7 @@ def _check(path: Path, base: Table, declared: Table, index: Index | None) -> Map
             if not keys & {"plugin", "command", "url"}:
                 raise _undeclared(section, name, base.table(section), base)
         return _schema(section, name, declared, index)
-    return ROUTE if section == "routes" else _TEXT
+    return _OURS.get(section, _TEXT)
 
 
 def _schema(section: str, name: str, base: Table, index: Index | None) -> Mapping[str, Any]:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from gleitzeit.config.model import InstanceConfig, Source
+from gleitzeit.config.model import ADDRESSES, InstanceConfig, Source
 from gleitzeit.discovery import SECTIONS
 
 if TYPE_CHECKING:
     from gleitzeit.discovery import Entry, Index
 
 __all__ = ["default", "fill", "implicit", "needed"]
-
-#: With one of these keys an instance speaks to an address of the operator's choice: a key of the
-#: vendor's that lies in the environment must not be sent there.
-_ADDRESSES: Final = frozenset({"base_url", "url", "endpoint"})
 
 
 def implicit(
@@ -60,16 +56,18 @@ def default(entry: Entry, environ: Mapping[str, str]) -> InstanceConfig:
 
 def fill(
     entry: Entry | None, values: dict[str, Any], sources: dict[str, Source], environ: Mapping[str, str]
-) -> Mapping[str, str]:
+) -> Mapping[str, tuple[str, ...]]:
     """Put in what the plugin's own environment variables say, where nothing else does."""
     manifest = entry.manifest if entry is not None else None
-    variables = manifest.secrets if manifest is not None and not _ADDRESSES & values.keys() else {}
-    for key, variable in variables.items():
+    # A key of the vendor's must not be sent to somebody else.
+    variables = manifest.secrets if manifest is not None and not ADDRESSES & values.keys() else {}
+    for key, names in variables.items():
         at, words = values, key.split(".")
+        variable = next((name for name in names if environ.get(name)), "")
         for word in words[:-1]:
-            inner = at.setdefault(word, {}) if environ.get(variable) else at.get(word)
+            inner = at.setdefault(word, {}) if variable else at.get(word)
             at = inner if isinstance(inner, dict) else {words[-1]: inner}  # set to something else: leave it
-        if words[-1] not in at and environ.get(variable):
+        if words[-1] not in at and variable:
             at[words[-1]] = environ[variable]
             sources[key] = Source(f"environment variable {variable}", literal=True)
     return variables

@@ -96,6 +96,7 @@ class Instances:
         fields["resilience"] = translated({key: fields.pop(key) for key in TABLES if key in fields})
         targets = fields.get("targets", {})
         fields["targets"] = {glob: translated(tables) for glob, tables in targets.items()}
+        fields["tools"] = self._tools(fields.get("tools", {}), node, path, strict)
         return {**fields, "values": values, "sources": sources, "raw": plain(rest), "variables": variables}
 
     def _rows(self, rows: Any, node: Table, path: Path, report: Report) -> list[dict[str, Any]]:
@@ -109,6 +110,21 @@ class Instances:
             if not faults:
                 good.append({"name": row} if isinstance(row, str) else dict(row))
         return good
+
+    def _tools(
+        self, tools: Mapping[str, Mapping[str, Any]], node: Table, path: Path, report: Report
+    ) -> dict[str, Mapping[str, Any]]:
+        """What is said of tools; a new name that cannot be one is a problem."""
+        for glob, said in tools.items():
+            new = said.get("rename", "x")
+            where = dotted((*path, "tools", glob, "rename"))
+            if "/" in new or not new.isprintable() or any(map(str.isspace, new)):
+                step = "names have no slash and no space; the instance stays in front of it"
+                report(_source(node, "tools"), where, "this cannot name a tool", step)
+            elif "*" in new and (glob.count("*") != 1 or new.count("*") != 1 or set(glob) & set("?[")):
+                step = "use one * in both, and no ? or [...], or write the names out"
+                report(_source(node, "tools"), where, "it is unclear what its * stands for", step)
+        return {glob: translated(said) for glob, said in tools.items()}
 
     def _check_twice(self, path: tuple[str, str], node: Node) -> None:
         """A server is a provider: the same name must not stand in both sections."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field  # not attrs: it alone costs half of a listing's time
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gleitzeit.manifest import as_model
 
@@ -13,7 +13,24 @@ if TYPE_CHECKING:
     from gleitzeit.discovery import Index
     from gleitzeit.values import Model
 
-__all__ = ["Config", "HostConfig", "HttpConfig", "InstanceConfig", "RouteConfig", "Source"]
+__all__ = [
+    "ADDRESSES",
+    "SHIPPED",
+    "Config",
+    "HostConfig",
+    "HttpConfig",
+    "InstanceConfig",
+    "RouteConfig",
+    "Source",
+    "ToolsetConfig",
+]
+
+
+#: Stands in `host.model_data` for what the packages ship.
+SHIPPED: Final = "shipped"
+#: With one of these keys an instance speaks to an address of the operator's choice: what holds for the
+#: vendor, such as its key or its prices, does not hold there.
+ADDRESSES: Final = frozenset({"base_url", "url", "endpoint"})
 
 
 @dataclass(frozen=True)
@@ -57,17 +74,24 @@ class InstanceConfig:
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
     #: Nobody wrote it down: an installed plugin that needs no configuration.
     implicit: bool = False
-    #: Configuration key -> environment variable that may fill it (from the plugin's manifest).
-    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: Configuration key -> environment variables that may fill it (from the plugin's manifest).
+    variables: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     #: The tables `retry`, `circuit_breaker`, ... of the instance; error codes in them are ours.
     resilience: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     #: Glob of models and tools -> the same tables for each of them.
     targets: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict, repr=False)
+    #: Glob of tools -> what is said of them (`rename`, `category`, ...), and the same tables.
+    tools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def models(self) -> tuple[Model, ...]:
         """The operator's own list of models as values; the first look imports `gleitzeit.values`."""
         return tuple(as_model(row) for row in self.model_rows)
+
+    @property
+    def addressed(self) -> bool:
+        """Does it speak to an address of the operator's choice, not to the vendor's own?"""
+        return not ADDRESSES.isdisjoint(self.values)
 
     @property
     def key(self) -> str:
@@ -91,6 +115,21 @@ class RouteConfig:
 
 
 @dataclass(frozen=True)
+class ToolsetConfig:
+    """A name, `@NAME`, for tools: those of `tools` that are of the categories and tags, less `exclude`.
+
+    Empty categories or tags ask for none in particular.
+    """
+
+    name: str
+    _: KW_ONLY
+    tools: tuple[str, ...] = ("*/*",)
+    categories: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class HttpConfig:
     """The host's one HTTP client. A proxy may carry a password and is never shown.
 
@@ -109,8 +148,10 @@ class HostConfig:
     """The host's own settings. Times are in seconds.
 
     `allow` and `deny` are globs of distributions; `allow` None allows all. `mcp_files` are files
-    of MCP servers in the format of another program, read as they are. `health_interval` 0 probes
-    nothing. `resilience` holds the tables that everything has which says nothing else.
+    of MCP servers in the format of another program, read as they are. `model_data` are files that
+    know windows and prices of models, first ones first; "shipped" stands for those of the packages.
+    `health_interval` 0 probes nothing. `resilience` holds the tables that everything has which says
+    nothing else.
     """
 
     allow: tuple[str, ...] | None = None
@@ -120,8 +161,10 @@ class HostConfig:
     start_timeout: float = 60.0
     drain_timeout: float = 10.0
     mcp_files: tuple[str, ...] = ()
+    model_data: tuple[str, ...] = (SHIPPED,)
     health_interval: float = 0.0
     status_socket: str | None = None
+    tools_lock: str | None = None
     http: HttpConfig = field(default_factory=HttpConfig)
     resilience: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -134,6 +177,7 @@ class Config:
     instances: tuple[InstanceConfig, ...] = ()
     routes: Mapping[str, RouteConfig] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
+    toolsets: Mapping[str, ToolsetConfig] = field(default_factory=dict)
     #: The files that were read.
     files: tuple[str, ...] = ()
     profile: str | None = None

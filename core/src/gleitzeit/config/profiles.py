@@ -15,7 +15,7 @@ __all__ = ["INSTANCES", "NAMES", "apply"]
 #: The sections whose tables are instances.
 INSTANCES: Final = ("providers", "servers", *(section for section in SECTIONS if section != "providers"))
 #: All sections but `profiles`.
-NAMES: Final = ("host", *INSTANCES, "routes", "aliases")
+NAMES: Final = ("host", *INSTANCES, "routes", "aliases", "toolsets")
 
 
 def apply(document: Document, profile: str | None, problems: Problems) -> Table:

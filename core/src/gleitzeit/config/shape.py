@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gleitzeit.config.merge import Path
+from gleitzeit.config.model import SHIPPED
 from gleitzeit.config.tables import CALLED, DEFAULTS
 from gleitzeit.near import did_you_mean
 
@@ -14,6 +15,7 @@ __all__ = [
     "HOST",
     "INSTANCE",
     "ROUTE",
+    "TOOLSET",
     "accepts",
     "advice",
     "alternatives",
@@ -44,6 +46,12 @@ HOST: Final[Schema] = {
         "start_timeout": _seconds("Seconds that an instance may take to start."),
         "drain_timeout": _seconds("Seconds that calls in flight may take when the host closes."),
         "mcp_files": {**_TEXTS, "description": "Files of MCP servers in another program's format."},
+        "model_data": {
+            **_TEXTS,
+            "default": [SHIPPED],
+            "description": "JSON files with windows and prices of models, first ones first; "
+            '"shipped" stands for those of the packages.',
+        },
         "health_interval": {
             "type": "number",
             "minimum": 0,
@@ -54,6 +62,11 @@ HOST: Final[Schema] = {
             "type": "string",
             "minLength": 1,
             "description": "File of the local socket that tells other processes how the host fares.",
+        },
+        "tools_lock": {
+            "type": "string",
+            "minLength": 1,
+            "description": "File of approved tools; a tool that differs from it, or is new, is quarantined.",
         },
         **DEFAULTS,
         "http": {
@@ -113,6 +126,21 @@ ROUTE: Final[Schema] = {
             **_TEXTS,
             "description": "Strategies that a request may choose instead.",
         },
+    },
+}
+
+TOOLSET: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "tools": {
+            **_TEXTS,
+            "minItems": 1,
+            "description": "Names and patterns of tools, and other sets as @NAME; absent: all tools.",
+        },
+        "categories": {**_TEXTS, "minItems": 1, "description": "Only tools of one of these categories."},
+        "tags": {**_TEXTS, "minItems": 1, "description": "Only tools with one of these tags."},
+        "exclude": {**_TEXTS, "description": "Names, patterns and sets of tools that are left out."},
     },
 }
 

@@ -9,7 +9,15 @@ from typing import Any, Final
 
 from gleitzeit.config.interpolate import mentions
 from gleitzeit.config.merge import Path, dotted
-from gleitzeit.config.model import Config, HostConfig, HttpConfig, InstanceConfig, RouteConfig, Source
+from gleitzeit.config.model import (
+    Config,
+    HostConfig,
+    HttpConfig,
+    InstanceConfig,
+    RouteConfig,
+    Source,
+    ToolsetConfig,
+)
 from gleitzeit.config.resilience import SECTIONS, settle
 from gleitzeit.config.secrets import SecretRef
 from gleitzeit.config.shape import accepts, descend, properties
@@ -45,6 +53,10 @@ def show(config: Config, *, reveal: bool = False) -> Mapping[str, Any]:
             name: _item(target, _near(config.sources, dotted(("aliases", name))))
             for name, target in config.aliases.items()
         }
+    if config.toolsets:
+        shown["toolsets"] = {
+            name: _toolset(toolset, config.sources) for name, toolset in config.toolsets.items()
+        }
     if config.warnings:
         shown["warnings"] = list(config.warnings)
     return shown
@@ -62,6 +74,14 @@ def _route(route: RouteConfig, sources: Mapping[str, Source]) -> dict[str, Any]:
         source = _near(sources, dotted((*place, "allow_strategies")))
         shown["allow_strategies"] = _item(list(route.allow_strategies), source)
     return shown
+
+
+def _toolset(toolset: ToolsetConfig, sources: Mapping[str, Source]) -> dict[str, Any]:
+    return {
+        key: _item(list(value), _near(sources, dotted(("toolsets", toolset.name, key))))
+        for key in ("tools", "categories", "tags", "exclude")
+        if (value := getattr(toolset, key))
+    }
 
 
 def is_secret(path: Path, schema: Mapping[str, Any] | None) -> bool:
@@ -113,7 +133,8 @@ def _instance(instance: InstanceConfig, schema: Mapping[str, Any] | None, reveal
         shown["models"] = _item(
             [row["name"] for row in instance.model_rows], _near(instance.sources, "models")
         )
-    tables = {**instance.resilience, **({"targets": instance.targets} if instance.targets else {})}
+    globs = {"targets": instance.targets, "tools": instance.tools}
+    tables = {**instance.resilience, **{name: table for name, table in globs.items() if table}}
     for path, value in _settled(tables):
         shown[dotted(path)] = _item(value, _within(instance.sources, dotted(path)))
     for path, value in _leaves(instance.values):

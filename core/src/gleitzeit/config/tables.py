@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gleitzeit.config.codes import NAMES
 
-__all__ = ["CALLED", "DEFAULTS", "TABLES"]
+__all__ = ["CALLED", "DEFAULTS", "TABLES", "TOOL"]
 
 Schema = Mapping[str, Any]
 
@@ -132,6 +132,45 @@ DEFAULTS: Final[Mapping[str, Schema]] = {
     name: TABLES[name] for name in ("retry", "circuit_breaker", "timeouts")
 }
 
+#: What can be said of a tool alone, beside the tables.
+TOOL: Final[Mapping[str, Schema]] = {
+    "rename": {
+        "type": "string",
+        "minLength": 1,
+        "examples": ["log"],
+        "description": "The name that it is offered under; `*` stands for what the glob's `*` matches.",
+    },
+    "category": {
+        "type": "string",
+        "minLength": 1,
+        "examples": ["version-control"],
+        "description": "What kind of tool it is.",
+    },
+    "tags": {
+        "type": "array",
+        "items": {"type": "string", "minLength": 1},
+        "examples": [["read-only"]],
+        "description": "Words to find it by, beside those that it has.",
+    },
+    "description": {
+        "type": "string",
+        "minLength": 1,
+        "description": "What models are told instead of the tool's own words.",
+    },
+    "hidden": {"type": "boolean", "default": False, "description": "True: as if it were not there."},
+    "idempotent": {
+        "type": "boolean",
+        "default": False,
+        "description": "True: running it twice does no more than running it once.",
+    },
+    "fallback": {
+        "type": "string",
+        "minLength": 1,
+        "examples": ["other/tool"],
+        "description": "The tool that is run where this one fails and may be repeated, or was not reached.",
+    },
+}
+
 #: The keys of what answers calls, `[providers.NAME]` and `[servers.NAME]`; elsewhere they are the plugin's.
 CALLED: Final[Mapping[str, Schema]] = {
     **TABLES,
@@ -140,5 +179,11 @@ CALLED: Final[Mapping[str, Schema]] = {
         "propertyNames": {"type": "string", "minLength": 1, "examples": ["gpt-*"]},
         "additionalProperties": _table("The same tables, for each target that the glob matches.", TABLES),
         "description": "The same tables for single models and tools, by globs of their own names.",
+    },
+    "tools": {
+        "type": "object",
+        "propertyNames": {"type": "string", "minLength": 1, "examples": ["git_*"]},
+        "additionalProperties": _table("What holds for each tool that the glob matches.", {**TOOL, **TABLES}),
+        "description": "What holds for single tools, by globs of their own names; over `targets`.",
     },
 }

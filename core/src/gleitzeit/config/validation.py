@@ -130,7 +130,7 @@ def _line(error: Mapping[str, Any], instance: InstanceConfig, values: Any, schem
         step = did_you_mean(name, known, f"known keys are {', '.join(known)}" if known else "remove it")
         return problem(source, key, "there is no such key", step)
     if kind == "missing":
-        variable = instance.variables.get(".".join(str(part) for part in path))
+        variable = " or ".join(instance.variables.get(".".join(str(part) for part in path), ()))
         step = f"write {name} = ... in [{instance.key}]" + (f", or set {variable}" if variable else "")
         return problem(source, key, "it is missing", step)
     message = error["msg"][:1].lower() + error["msg"][1:]

@@ -49,6 +49,9 @@ def asking(target: Target, instance: Instance, timeouts: TimeoutsConfig, clock: 
             raise stopped
         begun = time.monotonic() if request.stream else 0.0
         lease = Lease(clock)
+        private = request.data_class == "private"
+        if private:
+            lease.private = True
         instance.leases.add(lease)
         try:
             answer = await ask(request)
@@ -62,6 +65,7 @@ def asking(target: Target, instance: Instance, timeouts: TimeoutsConfig, clock: 
                     first_event=max(first_event - silent, SHORTEST) if first_event else 0.0,
                     idle=idle,
                 )
+                guard.private = private
                 instance.leases.add(guard)
                 answer.watch(guard).tap(on_end=lambda end: instance.release(guard))
         except (Exception, asyncio.CancelledError) as error:

@@ -68,11 +68,18 @@ class Gates:
         """The gates of an instance's targets."""
         return [gate for (instance, _), gate in self._gates.items() if instance == name]
 
+    def drop(self, name: str) -> None:
+        """Forget an instance's gates; calls that are inside leave them all the same."""
+        self._shared.pop(name, None)
+        for key in [key for key in self._gates if key[0] == name]:
+            del self._gates[key]
+
     def _make(self, target: Target, instance: Instance) -> Gate:
         own, host = instance.config.resilience, self._config.host.resilience
-        special = [
-            tables for glob, tables in instance.config.targets.items() if fnmatchcase(target.name, glob)
-        ]
+        globs = [*instance.config.targets.items()]
+        if target.tool is not None:
+            globs += instance.config.tools.items()
+        special = [tables for glob, tables in globs if fnmatchcase(target.name, glob)]
         each = {name: table for name, table in own.items() if name not in _WHOLE}
         shared = self._shared.get(instance.name)
         if shared is None:

@@ -17,6 +17,7 @@ from gleitzeit.pipeline.asking import asking
 from gleitzeit.pipeline.attempts import Attempts
 from gleitzeit.pipeline.gates import Gates
 from gleitzeit.pipeline.legs import Leg, Watcher, arrange, legs
+from gleitzeit.pipeline.tools import leading_on, refusing
 from gleitzeit.pipeline.votes import Voters, vote
 from gleitzeit.registry import Hook, Instance, Registry
 from gleitzeit.resilience import Clock, Deadline
@@ -81,7 +82,7 @@ class Pipeline:
             self._under_way += 1
             try:
                 answer = await self._run(request)
-                return answer if isinstance(answer, Reply) else await answer.collect()
+                return answer if isinstance(answer, Reply) else await _collected(answer)
             finally:
                 self._end()
 
@@ -115,6 +116,10 @@ class Pipeline:
     def snapshot(self) -> Snapshot:
         """What has been counted so far."""
         return self._statistics.snapshot(self._gates.gauges())
+
+    def drop(self, instance: str) -> None:
+        """The instance is gone for good: another of its name begins anew."""
+        self._gates.drop(instance)
 
     def probed(self, instance: str, health: Health) -> None:
         """Targets of an instance that a probe found ill are the last choice until one finds it well."""
@@ -177,7 +182,9 @@ class Pipeline:
         try:
             return await self._compile(*key)
         except BaseException as error:
-            stats = self._statistics.call(UNRESOLVED, key[1].kind)
+            # What is quarantined is there all the same, and its denials are those of its name.
+            denied = isinstance(error, SecurityDeniedError) and key[0].startswith(f"{error.provider}/")
+            stats = self._statistics.call(key[0] if denied else UNRESOLVED, key[1].kind)
             stats.call(_word(error), time.monotonic() - begun)
             raise
 
@@ -233,6 +240,10 @@ class Pipeline:
             instance = self._instance(target)
             gate = self._gates.of(target, instance)
             innermost = asking(target, instance, self._gates.timeouts(gate, operation), self._clock)
+            if resolved.denied:
+                innermost = refusing(innermost, target, resolved.denied)
+            if target.repeatable and id(target) in resolved.backed:
+                innermost = leading_on(innermost, target)
             return Leg(target, _wrap(innermost, attempt_hooks, target), gate, watchers)
 
         tree = arrange(resolved.route, leg, balancers)
@@ -272,6 +283,16 @@ class Pipeline:
                 provider=missing[0].name,
                 sent=False,
             )
+
+
+async def _collected(stream: Stream) -> Reply:
+    """The whole answer; a `Deadline` that ends it hears who was answering."""
+    try:
+        return await stream.collect()
+    except asyncio.CancelledError as error:
+        if stream.target is not None:
+            error.provider = stream.target.instance  # type: ignore[attr-defined]
+        raise
 
 
 def _named(hooks: tuple[Hook, ...]) -> tuple[tuple[str, Callable[..., Any]], ...]:

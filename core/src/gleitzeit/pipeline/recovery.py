@@ -101,7 +101,7 @@ class Recovery:
         return None
 
     def _fits(self, leg: Leg) -> bool:
-        """Is the request not known to be too long for it?"""
+        """May it be asked: was nothing too long so far, or is it known to hold more than what was?"""
         return not self._context or self._context < _context(leg)
 
     def _note(self, leg: Leg, error: GleitzeitError) -> None:
@@ -112,7 +112,7 @@ class Recovery:
             self._told = error  # an open breaker tells less than what has opened it
         if isinstance(error, TooLongError) and _context(leg):
             self._context = max(self._context, _context(leg))
-        elif error.sent is not False and not self._request.operation.idempotent:
+        elif error.sent is not False and not (self._request.operation.idempotent or leg.target.repeatable):
             raise error
         elif isinstance(error, SecurityDeniedError):
             pass  # of this target; another may be allowed, and is asked

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint
 from typing import Any
 
-from gleitzeit.config import SecretRef, validate
+from gleitzeit.config import validate
 from gleitzeit.discovery import Entry
 from gleitzeit.errors import ConfigError, PluginError, PluginLoadError
 from gleitzeit.hookspecs import check_hooks
 from gleitzeit.kinds import KINDS
-from gleitzeit.registry.context import InstanceContext, Services
+from gleitzeit.plugin import Provider
+from gleitzeit.registry.context import InstanceContext, Services, put_in
 from gleitzeit.registry.instance import Instance
 from gleitzeit.registry.threads import in_thread
 from gleitzeit.standing import check_api
@@ -35,7 +36,7 @@ class Build:
         if incompatible is not None:
             raise incompatible
         secrets: list[str] = []
-        values = await self._resolve(instance.config.values, secrets)
+        values = await put_in(instance.config.values, self._services.secret, secrets)
         try:
             config = validate(getattr(plugin, "Config", None), instance.config, values)
             instance.secrets = (*secrets, *_secrets_in(config))
@@ -56,6 +57,11 @@ class Build:
                 f"plugin {entry.name!r} ({entry.value}) is no {instance.kind}",
                 hint=f"see gleitzeit.kinds.{protocol.__name__} for what it must have",
             )
+        if getattr(type(built), "call", None) is Provider.call:
+            raise PluginLoadError(
+                f"plugin {entry.name!r} ({entry.value}) cannot answer: {type(built).__name__} has no `call`",
+                hint="write `async def call(self, request)`; docs/how-to/write-a-provider.md shows one",
+            )
         return built, check_hooks(built, entry.name)
 
     async def _import(self, entry: Entry) -> Any:
@@ -69,18 +75,6 @@ class Build:
                 f"{type(error).__name__}: {error}",
                 hint=f"try: python -c 'import {entry.value.partition(':')[0]}'",
             ) from error
-
-    async def _resolve(self, value: Any, found: list[str]) -> Any:
-        """`value` with each reference to a secret in it replaced by the secret, which is noted in `found`."""
-        if isinstance(value, SecretRef):
-            secret = await self._services.secret(value)
-            found.append(secret)
-            return secret
-        if isinstance(value, Mapping):
-            return {key: await self._resolve(item, found) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [await self._resolve(item, found) for item in value]
-        return value
 
 
 def _secrets_in(value: Any) -> Iterator[str]:

@@ -116,6 +116,11 @@ class Instance:
         sandbox = self.config.values.get("sandbox")
         return sandbox if isinstance(sandbox, str) else None
 
+    @property
+    def private(self) -> bool:
+        """Is a private call under way here?"""
+        return any(getattr(lease, "private", False) for lease in self.leases)
+
     def refuse(self, state: State, error: GleitzeitError) -> None:
         """Settle that this instance cannot be used, and why."""
         self.state, self.error = state, error

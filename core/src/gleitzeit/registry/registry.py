@@ -57,6 +57,7 @@ class Registry:
         self._build = Build(services)
         self._watchers: list[Callable[[Instance], None]] = []
         self._instances: dict[tuple[str, str], Instance] = {}
+        self._joining: set[Instance] = set()  # on their way in or out
         self._closed = False
         for instance in config.instances:
             self._add(instance)
@@ -116,12 +117,44 @@ class Registry:
             instance = self._add(InstanceConfig(name, kind=kind, plugin=name, implicit=True))
         return await instance.start()
 
+    async def adopt(self, config: InstanceConfig) -> Instance:
+        """Start one more instance and take it in; raises what keeps it from running: then nothing is left."""
+        if self._closed:
+            raise UsageError("the host is closed", hint="open it again to call")
+        instance = self._make(config)
+        if instance.error is not None:
+            raise instance.error
+        self._joining.add(instance)
+        try:
+            await instance.start()
+            if self._closed:
+                raise UsageError("the host was closed meanwhile", hint="open it again to call")
+            self._instances[config.kind, config.name] = instance
+            self.bump()
+        except BaseException:
+            await instance.stop(0)
+            raise
+        finally:
+            self._joining.discard(instance)
+        return instance
+
+    async def dismiss(self, instance: Instance, drain: float) -> None:
+        """Take an instance out: nobody finds it any more, and it stops after its last lease."""
+        del self._instances[instance.kind, instance.name]
+        self._joining.add(instance)
+        self.bump()
+        instance.close()
+        try:
+            await instance.stop(drain)
+        finally:
+            self._joining.discard(instance)
+
     async def stop(self, drain: float) -> None:
         """Stop all instances for good: providers first, then the drivers that they stand on."""
         self._closed = True
         for instance in self:
             instance.close()
-        providers = [instance for instance in self if instance.kind == "provider"]
+        providers = [instance for instance in (*self, *self._joining) if instance.kind == "provider"]
         others = [instance for instance in self if instance.kind != "provider"]
         for group in (providers, others):
             await asyncio.gather(*(instance.stop(drain) for instance in group))

@@ -34,8 +34,8 @@ class Deadline:
     """Cancels the task inside the block at `deadline` and raises `DeadlineError` instead.
 
     `deadline` is in the seconds of `clock`, None for none. A cancellation from outside stays one. `what`
-    and `of` together name the block in the error, whose `attempts` are those of a call that was
-    trying again.
+    and `of` together name the block in the error. What the cancellation was told on its way out, it
+    tells too: `provider`, who was being asked, and `attempts` of a call that was trying again.
     """
 
     __slots__ = ("_base", "_clock", "_error", "_of", "_task", "_what", "due", "expired")
@@ -69,6 +69,7 @@ class Deadline:
             and isinstance(error, asyncio.CancelledError)
         ):
             self.expired = True
+            self._error.provider = getattr(error, "provider", None)
             self._error.attempts = getattr(error, "attempts", ())
             raise self._error from None
 
@@ -82,7 +83,10 @@ class Deadline:
 class Lease:
     """A call in flight: `fail` ends it. Whoever made it calls `settle` when it has ended with an error."""
 
-    __slots__ = ("_base", "_task", "error")
+    __slots__ = ("_base", "_task", "error", "private")
+
+    #: Is the call private? Set only where it is.
+    private: bool
 
     def __init__(self, clock: Clock) -> None:
         self._task = task = clock.task()
@@ -129,8 +133,12 @@ class StreamGuard:
         "_stream",
         "_what",
         "due",
+        "private",
         "translate",
     )
+
+    #: Is the stream private?
+    private: bool
 
     def __init__(
         self,
@@ -183,7 +191,7 @@ class StreamGuard:
         """Look after the stream; again later if it may live on."""
         stream = self.stream
         if now >= self._deadline:
-            self.fail(_expired(self._what))
+            self._fail_typed(_expired(self._what))
             return
         if stream is None or stream.done:
             return
@@ -197,13 +205,16 @@ class StreamGuard:
                 retryable=True,
                 sent=True,
             )
-            typed = self.translate(error)
-            self.fail(typed if isinstance(typed, GleitzeitError) else error)
+            self._fail_typed(error)
             return
         limit = self._idle if self._begun else self._first_event
         self.due = min(self._deadline, self._next_look(now), self._since + limit)
         if self.due != math.inf:
             self._clock.add(self)
+
+    def _fail_typed(self, error: DeadlineError) -> None:
+        typed = self.translate(error)
+        self.fail(typed if isinstance(typed, GleitzeitError) else error)
 
     def _look(self, stream: Stream, now: float) -> bool:
         """Has a reader waited for too long?"""

@@ -108,14 +108,17 @@ class Statistics:
         for each in targets:
             in_flight[each.instance] = in_flight.get(each.instance, 0) + each.in_flight
         by_instance: dict[str, list[Gauge]] = {name: [] for name in in_flight}
-        for (name, _), gauge in gauges.items():
+        pauses: dict[str, list[float]] = {}
+        for (name, target), gauge in gauges.items():
             by_instance.setdefault(name, []).append(gauge)
+            if target:
+                pauses.setdefault(name, []).append(gauge.cooling)
         return [
             InstanceSeries(
                 name,
                 in_flight=in_flight.get(name, 0),
                 queued=sum(gauge.queued for gauge in found),
-                cooling=gauges.get((name, ""), QUIET).cooling,
+                cooling=max(gauges.get((name, ""), QUIET).cooling, min(pauses.get(name, (0.0,)))),
                 breaker=worst(gauge.breaker for gauge in found),
             )
             for name, found in by_instance.items()

@@ -50,6 +50,7 @@ class FakeContext:
         self._tools = tools or {}
         self.may_ask = bool(self._replies)
         self.may_elicit = bool(self._answers)
+        self.serves = False
         #: How often `changed` was called.
         self.changes = 0
         #: What `renewed` gives, and how often it was called.

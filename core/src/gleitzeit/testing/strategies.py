@@ -228,6 +228,7 @@ def tools() -> st.SearchStrategy[Tool]:
         output_schema=st.none() | schemas,
         title=st.none() | texts(),
         hints=st.builds(ToolHints, read_only=said, destructive=said, idempotent=said, open_world=said),
+        category=st.none() | names(),
         tags=st.lists(names(), max_size=2),
         metadata=json_objects(),
     )
@@ -268,6 +269,7 @@ def targets() -> st.SearchStrategy[Target]:
         plugin=names(),
         local=st.booleans(),
         sandbox=st.none() | names(),
+        repeatable=st.booleans(),
         model=st.none() | models(),
         tool=st.none() | tools(),
     )

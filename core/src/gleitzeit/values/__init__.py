@@ -1,6 +1,8 @@
 """What travels: messages, operations, requests, replies, events, and what providers offer."""
 
 from gleitzeit.values.catalogue import Model, Prompt, PromptArgument, Resource, Tool, ToolHints
+from gleitzeit.values.changes import Change
+from gleitzeit.values.elicitation import Elicitation, Elicited
 from gleitzeit.values.events import (
     Event,
     Finished,
@@ -54,11 +56,14 @@ __all__ = [
     "AudioPart",
     "BreakerState",
     "CallSeries",
+    "Change",
     "Chat",
     "Choice",
     "Classification",
     "Completion",
     "DataClass",
+    "Elicitation",
+    "Elicited",
     "Embedding",
     "Event",
     "FilePart",

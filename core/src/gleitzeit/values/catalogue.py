@@ -52,7 +52,10 @@ class ToolHints:
 
 @frozen(kw_only=True)
 class Tool:
-    """A tool as its provider describes it; the schemas are JSON Schema objects."""
+    """A tool as its provider describes it; the schemas are JSON Schema objects.
+
+    `category` is the operator's word; tags may be both's.
+    """
 
     name: str = field(kw_only=False)
     description: str = ""
@@ -60,6 +63,7 @@ class Tool:
     output_schema: Mapping[str, Any] | None = field(default=None, repr=False)
     title: str | None = None
     hints: ToolHints = ToolHints()
+    category: str | None = None
     tags: frozenset[str] = field(default=frozenset(), converter=_words)
     metadata: Mapping[str, Any] = field(default=_EMPTY, repr=False)
 

@@ -105,10 +105,24 @@ class CallSeries:
         """How many of them with an error."""
         return _failed(self.outcomes)
 
+    @property
+    def denied(self) -> int:
+        """How many of these errors were the word of a guard, or a quarantined tool."""
+        return self.outcomes.get("security_denied", 0)
+
+    @property
+    def timed_out(self) -> int:
+        """How many of these errors were the end of the time."""
+        return self.outcomes.get("deadline", 0)
+
 
 @frozen(kw_only=True)
 class InstanceSeries:
-    """An instance as a whole; `breaker` is the worst of it and its targets, `cooling` its own."""
+    """An instance as a whole; `breaker` is the worst of it and its targets.
+
+    `cooling` is in seconds until one of the targets that were asked may be asked again: the shortest of
+    their pauses, 0 where one of them is not paused.
+    """
 
     name: str = field(kw_only=False)
     in_flight: int = 0
@@ -149,6 +163,10 @@ class Snapshot:
             cooling=max((each.cooling for each in parts), default=0.0),
             queued=sum(each.queued for each in parts),
         )
+
+    def tools(self) -> tuple[CallSeries, ...]:
+        """The calls of tools, by the names that were asked for."""
+        return tuple(each for each in self.calls if each.operation == "tool_call")
 
     def total_calls(self) -> CallSeries:
         """All calls as one."""

@@ -19,7 +19,9 @@ class Target:
     """One provider instance and one model or tool of it.
 
     `local` is true only where the provider or the operator says that no byte leaves this machine.
-    `sandbox` names what encloses the process behind it; None where there is no process.
+    `sandbox` names what encloses the process behind it; None where there is no process. `name` is
+    the provider's own, `tool` as it is offered. `repeatable` is true where the operator says that
+    asking twice does no more than asking once, whatever the operation.
     """
 
     instance: str = field(kw_only=False)
@@ -27,6 +29,7 @@ class Target:
     plugin: str = ""
     local: bool = False
     sandbox: str | None = None
+    repeatable: bool = False
     model: Model | None = field(default=None, repr=False)
     tool: Tool | None = field(default=None, repr=False)
 

@@ -38,6 +38,7 @@ WAYS: dict[str, dict[str, str]] = {
 }
 
 
+@pytest.mark.feature("S002-21")
 class TestGemini(ProviderContract):
     thorough = True
 

@@ -12,27 +12,30 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from gleitzeit_plugin_mcp import McpConfig, McpProvider, provider
+from gleitzeit_plugin_mcp import McpConfig, McpProvider, opening
+from gleitzeit_plugin_mcp.supervisor import Supervisor
 from gleitzeit_plugin_mcp_stdio import StdioConfig, StdioTransport
 
 from gleitzeit.testing import FakeContext
-from gleitzeit.values import Reply, Request, Target
+from gleitzeit.values import Elicited, Reply, Request, Target
 
 SERVER = str(Path(__file__).with_name("server.py"))
 
 
 class Context(FakeContext):
-    """A context with the stdio transport; `may_ask` follows from there being replies."""
+    """A context with the stdio transport; `may_ask` and `may_elicit` follow from there being answers."""
 
-    def __init__(self, name: str, replies: tuple[Reply, ...] = ()) -> None:
+    def __init__(
+        self, name: str, replies: tuple[Reply, ...] = (), answers: tuple[Elicited, ...] = ()
+    ) -> None:
         stdio = StdioTransport(StdioConfig(grace=0.5), FakeContext("stdio"))
-        super().__init__(name, drivers={("transport", "stdio"): stdio}, replies=replies)
-        self.may_ask = bool(replies)
+        super().__init__(name, drivers={("transport", "stdio"): stdio}, replies=replies, answers=answers)
         self.announced = asyncio.Event()
+        self.updated = asyncio.Event()
 
-    def changed(self) -> None:
-        super().changed()
-        self.announced.set()
+    def changed(self, resource: str | None = None) -> None:
+        super().changed(resource)
+        (self.announced if resource is None else self.updated).set()
 
 
 class Running(McpProvider):
@@ -49,6 +52,11 @@ class Running(McpProvider):
         """The request as the corridor hands it on."""
         return request.evolve(target=Target(self.context.name, name=str(request.target), plugin="mcp"))
 
+    @property
+    def _supervisor(self) -> Supervisor:
+        """Of the first instance."""
+        return self._pool.members[0].supervisor
+
     async def pid(self) -> int:
         """The process id of the server."""
         pid: int = (await self._supervisor.ready()).wire.diagnostics()["pid"]
@@ -61,7 +69,7 @@ Start: TypeAlias = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def _eras() -> None:
     """Tests do not know what others found out."""
-    provider._eras.clear()
+    opening._eras.clear()
 
 
 @pytest.fixture
@@ -82,10 +90,14 @@ def start(config: Callable[..., McpConfig]) -> Start:
 
     @asynccontextmanager
     async def run(
-        server: dict[str, Any] | None = None, *, replies: tuple[Reply, ...] = (), **fields: Any
+        server: dict[str, Any] | None = None,
+        *,
+        replies: tuple[Reply, ...] = (),
+        answers: tuple[Elicited, ...] = (),
+        **fields: Any,
     ) -> AsyncIterator[Running]:
         given = fields.pop("config", None) or config(server, **fields)
-        running = Running(given, Context("scripted", replies))
+        running = Running(given, Context("scripted", replies, answers))
         async with running.lifespan(), asyncio.timeout(60):
             yield running
 
@@ -109,7 +121,7 @@ def heard(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
 def eventually() -> Callable[[Callable[[], Any]], Awaitable[Any]]:
     """Waits until something is true, for things that announce themselves in no other way."""
 
-    async def wait(check: Callable[[], Any], seconds: float = 10.0) -> Any:
+    async def wait(check: Callable[[], Any], seconds: float = 30.0) -> Any:
         deadline = time.monotonic() + seconds
         while not (found := check()):
             assert time.monotonic() < deadline, f"never true: {check}"

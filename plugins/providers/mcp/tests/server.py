@@ -4,7 +4,9 @@ Options: `era` (legacy, modern or both), `unknown` (what an old one does with a 
 know: error, silent or exit), `greeting` (exit: the modern one ends it), `ignores` (methods that it
 never answers), `start` (exit or hang), `delay` (seconds before it reads), `banner`, `pages` (a number,
 or "circle"), `tools` (more tools), `answers` (what those say), `echoes` (`chat` is a model that repeats),
-`log` (a file that gets every message it hears, one JSON a line).
+`log` (a file that gets every message it hears, one JSON a line), `capabilities` (instead of its own),
+`marks` (more in each modern result), `barrier` ([directory, number]: before it answers a greeting it
+waits until so many have come there).
 """
 
 import base64
@@ -19,17 +21,20 @@ OPTIONS: dict[str, Any] = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
 ERA: str = OPTIONS.get("era", "both")
 MODERN = "2026-07-28"
 #: What results of the modern era must say of themselves.
-MARKS = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
-CAPABILITIES: dict[str, Any] = {
+MARKS = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", **OPTIONS.get("marks", {})}
+CAPABILITIES: dict[str, Any] = OPTIONS.get("capabilities") or {
     "tools": {"listChanged": True},
-    "resources": {"listChanged": True},
+    "resources": {"listChanged": True, "subscribe": True},
     "prompts": {"listChanged": True},
+    "completions": {},
+    "logging": {},
 }
 
 gated: list[tuple[Any, dict[str, Any]]] = []
 listening: list[Any] = []
 waiting: dict[Any, Any] = {}
 more: list[str] = []
+level = ""
 modern = False
 
 
@@ -84,6 +89,17 @@ TOOLS: dict[str, dict[str, Any]] = {
     "add": schema(name=STRING, times=NUMBER),
     "ask": schema(prompt=STRING),
     "state": schema(),
+    "form": schema(),
+    "visit": schema(),
+    "roots": schema(),
+    "write": schema(uri=STRING),
+    "speak": schema(level=STRING, data=ANY),
+    "wait": schema(seconds=NUMBER),
+    "who": schema(),
+    "stop_reading": schema(),
+    "flood": schema(bytes=NUMBER),
+    "garbage": schema(bytes=NUMBER),
+    "twice": schema(),
 }
 
 
@@ -184,6 +200,36 @@ def call(id: Any, params: dict[str, Any]) -> None:
         answer(id, text("added"))
     elif name == "ask":
         ask(id, params)
+    elif name in QUESTIONS:
+        put(id, params, *QUESTIONS[name])
+    elif name == "write":
+        updated(given["uri"])
+        answer(id, text("written"))
+    elif name == "speak":
+        wanted = params.get("_meta", {}).get("io.modelcontextprotocol/logLevel") if modern else level
+        if wanted:
+            said = {"level": given["level"], "logger": "engine", "data": given["data"]}
+            say({"method": "notifications/message", "params": said})
+        answer(id, text(wanted or "nobody listens"))
+    elif name == "wait":
+        time.sleep(given["seconds"])
+        answer(id, text(str(os.getpid())))
+    elif name == "who":
+        answer(id, text(str(os.getpid())))
+    elif name == "flood":
+        sys.stderr.write("x" * 1000 + "\n" * 1 + ("y" * 79 + "\n") * (int(given["bytes"]) // 80))
+        sys.stderr.flush()
+        answer(id, text("flooded"))
+    elif name == "garbage":
+        for _ in range(int(given["bytes"]) // 64):
+            sys.stdout.write("\x00{]" + "z" * 60 + "\n")
+        answer(id, text("strewn"))
+    elif name == "twice":
+        say({"id": "nobody-asked", "result": {}})
+        answer(id, text("once"))
+        answer(id, text("twice"))
+        say({"method": "notifications/from/the/future", "params": {"x": 1}})
+        say({"id": "unknown-1", "method": "client/unheard_of", "params": {}})
     elif name == "state":
         if params.get("requestState") == "opaque":
             answer(id, text("done"))
@@ -197,6 +243,54 @@ def call(id: Any, params: dict[str, Any]) -> None:
         refuse(id, -32602, f"Unknown tool: {name}")
     else:
         answer(id, text(f"Unknown tool: {name}", isError=True))
+
+
+FIELDS = {"name": {"type": "string"}, "color": {"type": "string", "default": "blue"}}
+FORM = {"type": "object", "properties": FIELDS, "required": ["name"]}
+#: Tool -> what it asks of its client.
+QUESTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "form": ("elicitation/create", {"message": "Who are you?", "requestedSchema": FORM}),
+    "visit": (
+        "elicitation/create",
+        {"mode": "url", "message": "Sign in.", "url": "https://example.org/in", "elicitationId": "e1"},
+    ),
+    "roots": ("roots/list", {}),
+}
+
+
+def put(id: Any, params: dict[str, Any], method: str, question: dict[str, Any]) -> None:
+    """Ask the client something, in the way of the era, and tell what it said."""
+    if not modern:
+        waiting[f"q-{id}"] = id
+        say({"id": f"q-{id}", "method": method, "params": question})
+    elif "inputResponses" in params:
+        answer(id, text(json.dumps(params["inputResponses"]["one"], sort_keys=True)))
+    else:
+        asked = {"one": {"method": method, "params": question}}
+        say({"id": id, "result": {"resultType": "input_required", "inputRequests": asked}})
+
+
+subscribed: set[str] = set()
+
+
+def updated(uri: str) -> None:
+    method = "notifications/resources/updated"
+    if not modern and uri in subscribed:
+        say({"method": method, "params": {"uri": uri}})
+    for id, uris in watched.items():
+        if modern and uri in uris:
+            meta = {"io.modelcontextprotocol/subscriptionId": id}
+            say({"method": method, "params": {"uri": uri, "_meta": meta}})
+
+
+watched: dict[Any, list[str]] = {}
+
+
+def meet(directory: str, number: int) -> None:
+    """Wait until so many servers have come."""
+    open(os.path.join(directory, str(os.getpid())), "w").close()
+    while len(os.listdir(directory)) < number:
+        time.sleep(0.01)
 
 
 def ask(id: Any, params: dict[str, Any]) -> None:
@@ -252,18 +346,21 @@ def serve(id: Any, name: str, params: dict[str, Any]) -> None:
 
 
 def hear(message: dict[str, Any]) -> None:
-    global modern
+    global modern, level
     id, method, params = message.get("id"), message.get("method"), message.get("params") or {}
     if method is None:
         if id in waiting:
-            said = message.get("result", {}).get("content", {}).get("text") or message.get("error", {}).get(
-                "message"
-            )
-            answer(waiting.pop(id), text(str(said)))
+            result = message.get("result", {})
+            said = message.get("error", {}).get("message")
+            if id == "q1":
+                said = result.get("content", {}).get("text") or said
+            answer(waiting.pop(id), text(said or json.dumps(result, sort_keys=True)))
     elif method == "server/discover" and OPTIONS.get("greeting") == "exit":
         os._exit(1)
     elif method == "server/discover" and ERA != "legacy":
         modern = True
+        if "barrier" in OPTIONS:
+            meet(*OPTIONS["barrier"])
         answer(
             id,
             {
@@ -284,6 +381,16 @@ def hear(message: dict[str, Any]) -> None:
         pass
     elif method == "ping" and not modern:
         answer(id, {})
+    elif method == "logging/setLevel" and not modern:
+        level = params["level"]
+        answer(id, {})
+    elif method in ("resources/subscribe", "resources/unsubscribe") and not modern:
+        (subscribed.add if method.endswith("/subscribe") else subscribed.discard)(params["uri"])
+        answer(id, {})
+    elif method == "completion/complete":
+        begun = params["argument"]["value"]
+        found = [each for each in ("Ada", "Alan", "Grace") if each.startswith(begun)]
+        answer(id, {"completion": {"values": found, "total": len(found), "hasMore": False}})
     elif method == "tools/list":
         answer(id, page("tools", listed(), params))
     elif method == "resources/list":
@@ -292,9 +399,9 @@ def hear(message: dict[str, Any]) -> None:
         answer(id, {"resourceTemplates": [{"uriTemplate": "file:///{path}", "name": "any"}]})
     elif method == "resources/read":
         data = base64.b64encode(b"\x89PNG").decode()
-        found = {"file:///a": {"text": "the text of a"}, "file:///b": {"blob": data, "mimeType": "image/png"}}
-        if params["uri"] in found:
-            answer(id, {"contents": [{"uri": params["uri"], **found[params["uri"]]}]})
+        held = {"file:///a": {"text": "the text of a"}, "file:///b": {"blob": data, "mimeType": "image/png"}}
+        if params["uri"] in held:
+            answer(id, {"contents": [{"uri": params["uri"], **held[params["uri"]]}]})
         else:
             refuse(id, -32002, "Resource not found")
     elif method == "prompts/list":
@@ -309,11 +416,13 @@ def hear(message: dict[str, Any]) -> None:
         call(id, params)
     elif method == "subscriptions/listen":
         listening.append(id)
+        watched[id] = params["notifications"].get("resourceSubscriptions", [])
         meta = {"io.modelcontextprotocol/subscriptionId": id}
         given = {"_meta": meta, "notifications": params["notifications"]}
         say({"method": "notifications/subscriptions/acknowledged", "params": given})
     elif method == "notifications/cancelled" and params["requestId"] in listening:
         listening.remove(params["requestId"])
+        watched.pop(params["requestId"], None)
     elif id is not None:
         unknown = OPTIONS.get("unknown", "error")
         if unknown == "exit":

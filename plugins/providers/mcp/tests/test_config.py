@@ -35,9 +35,11 @@ def make(**entry: Any) -> McpConfig:
         ({"type": "http", "url": "https://example.org/mcp", "headers": {"X": "1"}}, "http"),
         ({"transportType": "streamable-http", "url": "https://example.org/mcp"}, "http"),
         ({"type": "streamableHttp", "url": "https://example.org/mcp"}, "http"),
-        ({"type": "sse", "url": "https://example.org/sse"}, "sse"),
+        ({"type": "sse", "url": "https://example.org/sse"}, "http"),
         ({"transport": {"type": "stdio", "command": "x", "args": ["a"]}}, "stdio"),
         ({"transport": "grpc", "url": "localhost:1"}, "grpc"),
+        ({"url": "grpcs://example.org:443"}, "grpc"),
+        ({"url": "unix:/run/server.sock"}, "grpc"),
     ],
 )
 def test_entries_of_other_programs_are_understood(entry: dict[str, Any], wire: str) -> None:
@@ -115,7 +117,7 @@ async def test_a_secret_reaches_its_server_and_nothing_that_is_shown(
             assert found["INNOCENT"] == "canary-2 with 1"
             assert set(found) - {"LC_CTYPE"} <= {*BASE, "SERVICE_API_KEY", "INNOCENT"}
             shown = [repr(provider), repr(provider.config), str(await provider.health(deep=True))]
-            shown += [str(await provider.provide_tools()), str(provider._endpoint)]
+            shown += [str(await provider.provide_tools()), str(provider._opening._endpoint)]
             with pytest.raises(ProcessDiedError) as caught:
                 await provider.reply(ToolCall({}).to("die"))
             error = caught.value
@@ -152,3 +154,42 @@ def test_the_manifest_says_what_the_code_says() -> None:
     assert manifest.config_schema["properties"].keys() == McpConfig.model_json_schema()["properties"].keys()
     offers = {"provide_models", "provide_tools", "provide_resources", "provide_prompts"}
     assert set(manifest.hooks) == {*offers, "call", "health", "lifespan"}
+
+
+@pytest.mark.parametrize(
+    "entry,headers,options",
+    [
+        ({"auth": {"type": "none"}}, {}, {}),
+        ({"auth": {"type": "api_key", "key": "k-12345"}}, {"X-API-Key": "k-12345"}, {}),
+        ({"auth": {"type": "api_key", "key": "k-1", "header": "X-Mine"}}, {"X-Mine": "k-1"}, {}),
+        ({"auth": {"type": "bearer", "token": "t-12345"}}, {"Authorization": "Bearer t-12345"}, {}),
+        (
+            {"auth": {"type": "bearer", "token": "t"}, "headers": {"Authorization": "own"}},
+            {"Authorization": "own"},
+            {},
+        ),
+        ({"auth": {"type": "oauth", "client_id": "c"}}, {}, {"oauth": {"client_id": "c"}}),
+        ({"oauth": {"scopes": ["a"]}}, {}, {"oauth": {"scopes": ["a"]}}),
+        ({"verify_ssl": False, "options": {"proxy": "p"}}, {}, {"verify_ssl": False, "proxy": "p"}),
+        ({"type": "sse"}, {}, {"mode": "sse"}),
+    ],
+)
+def test_who_we_are_and_how_to_connect_reach_the_transport(
+    entry: dict[str, Any], headers: dict[str, str], options: dict[str, Any]
+) -> None:
+    config = make(url="https://example.org/mcp", **entry)
+    found = endpoint("x", config)
+    assert found.headers == headers
+    assert {key: value for key, value in found.options.items() if key != "secrets"} == options
+    shown = repr(config) + repr(found) + str(config)
+    for secret in ("k-12345", "t-12345", "client_id"):
+        assert secret not in shown
+    if "12345" in str(headers):
+        assert any("12345" in each for each in found.options["secrets"])
+
+
+def test_roots_are_directories_or_addresses(tmp_path: Any) -> None:
+    config = make(command="x", roots=[str(tmp_path), {"uri": "file:///srv", "name": "data"}])
+    assert config.rooted() == [{"uri": tmp_path.as_uri()}, {"uri": "file:///srv", "name": "data"}]
+    with pytest.raises(ValidationError, match="root"):
+        make(command="x", roots=[{"name": "nowhere"}])

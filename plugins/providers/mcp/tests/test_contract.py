@@ -21,11 +21,14 @@ class Standing(McpProvider):
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         async with super().lifespan():
-            await self._supervisor.ready()
+            await self._pool.members[0].supervisor.ready()
             yield
 
 
+@pytest.mark.feature("S002-21")
 class TestContract(ProviderContract):
+    thorough = True
+
     @pytest.fixture(params=["legacy", "modern"])
     def case(
         self,
@@ -33,7 +36,7 @@ class TestContract(ProviderContract):
         config: Callable[..., McpConfig],
         heard: Callable[..., list[dict[str, Any]]],
     ) -> ProviderCase:
-        server = {"era": request.param, "tools": {"chat": CHAT}, "echoes": True}
+        server = {"era": request.param, "tools": {"chat": CHAT}, "echoes": True, "marks": {"unheard_of": [1]}}
 
         def context() -> FakeContext:
             stdio = StdioTransport(StdioConfig(grace=0.5), FakeContext("stdio"))
@@ -49,6 +52,14 @@ class TestContract(ProviderContract):
             halting=Chat("and then halt").to("m"),
             failing=Chat("fail").to("m"),
             failure=ServerFaultError,
+            breaking=Chat("and then die").to("m"),
+            strange=Chat("one two three").to("m"),
+            without={
+                "retry_after_is_told": "errors of JSON-RPC name no time to come again",
+                "cut_stream_is_an_error": "an answer is one message: it is whole, or the wire is lost",
+                "connections_are_given_back": "all calls share one session",
+                "ragged_answer_is_the_same": "lines are cut and joined in the tests of each wire",
+            },
             sent=lambda _: len(heard("tools/call")),
             left=lambda _: len(heard("notifications/cancelled")),
             secret="canary-key",

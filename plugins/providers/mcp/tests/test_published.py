@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from gleitzeit_plugin_mcp import McpConfig
 
+from gleitzeit import Host
 from gleitzeit.errors import ProcessDiedError
 from gleitzeit.values import Invoke, ToolCall
 
@@ -87,3 +88,33 @@ async def test_a_killed_server_harms_no_other_and_comes_back(
         assert (await killed.health()).data["restarts"] == 1
         last = await killed.pid()
     assert gone(last)
+
+
+@pytest.mark.feature("S003-14")
+async def test_published_servers_are_deployed_and_scaled_while_the_host_runs(
+    published: Published, repository_here: Path, gone: Callable[[int], bool]
+) -> None:
+    entry = {"command": published("mcp-server-time"), "sandbox": "none"}
+    git = {"command": published("mcp-server-git"), "sandbox": "none", "tags": ["code"]}
+    now = ToolCall({"timezone": "UTC"}).to("clock/get_current_time")
+    async with Host({}, environ={"HOME": str(repository_here)}) as host:
+        await asyncio.gather(host.servers.deploy("clock", entry), host.servers.deploy("git", git))
+        listed = await host.servers.execute("git", {"method": "tools/list"})
+        assert "git_log" in {tool["name"] for tool in listed.data["tools"]}
+        log = await host.call(ToolCall({"repo_path": str(repository_here)}).to("git/git_log"))
+        assert "Begin the log" in log.text
+        assert (await host.call(now)).data["timezone"] == "UTC"
+        calls = [asyncio.create_task(host.call(now)) for _ in range(10)]
+        await host.servers.scale("clock", 2)
+        calls += [asyncio.create_task(host.call(now)) for _ in range(10)]
+        await host.servers.scale("clock", 1)
+        assert {(await call).data["timezone"] for call in calls} == {"UTC"}
+        assert [(each.name, each.state, each.tags) for each in await host.servers.list()] == [
+            ("clock", "ready", ()),
+            ("git", "ready", ("code",)),
+        ]
+        [clock] = [each for each in await host.health() if each.name == "clock"]
+        await host.servers.undeploy("clock")
+        assert gone(clock.health.data["pid"])
+        status = await host.servers.status()
+        assert (status.total, status.healthy) == (1, 1)

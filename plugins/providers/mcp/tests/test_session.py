@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,13 +67,13 @@ async def test_only_the_first_start_probes(start: Start, heard: Heard, unknown: 
 
 
 async def test_a_server_that_became_modern_is_found_out(start: Start, config: Callable[..., Any]) -> None:
-    from gleitzeit_plugin_mcp import provider as module
+    from gleitzeit_plugin_mcp import opening as module
 
     given = config({"era": "modern"})
     async with start(config=given) as provider:
-        module._eras[provider._where] = "legacy"
+        module._eras[provider._opening.where] = "legacy"
         assert (await provider.reply(echo())).text == "hi"
-    assert module._eras[provider._where] == "modern"
+    assert module._eras[provider._opening.where] == "modern"
 
 
 async def test_a_server_that_ends_at_either_greeting_is_not_started_in_a_rush(start: Start) -> None:
@@ -95,10 +96,9 @@ async def test_a_crash_in_a_call_is_one_error_and_heals(start: Start, heard: Hea
     async with start({"era": era}) as provider, start({"era": era}) as sibling:
         await provider.reply(echo())
         siblings = asyncio.create_task(sibling.reply(ToolCall({}).to("gate")))
-        began = time.monotonic()
         with pytest.raises(ProcessDiedError) as caught:
             await provider.reply(ToolCall({"status": 7}).to("die"))
-        assert time.monotonic() - began < 1
+        assert provider._supervisor.generation == 1  # the error does not wait for the next start
         assert caught.value.sent is True
         assert "exit status 7" in str(caught.value)
         assert "the database is on fire" in str(caught.value)
@@ -163,26 +163,32 @@ async def test_a_server_that_ends_at_its_start_says_why_in_every_error(start: St
         assert "exit status 2" in health.detail
 
 
-async def test_starts_that_fail_are_repeated_ever_more_slowly(start: Start) -> None:
+async def test_starts_that_fail_are_repeated_ever_more_slowly(start: Start, monkeypatch: Any) -> None:
+    from gleitzeit_plugin_mcp import supervisor as module
+
+    # A clock that stands, and no jitter: when it is to try again says how long it pauses.
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 0.0, time=time.time))
+    monkeypatch.setattr(module, "random", SimpleNamespace(uniform=lambda low, high: (low + high) / 2))
+    monkeypatch.setattr(module, "PAUSE", (0.02, 0.1))
     async with start({"start": "exit"}) as provider:
-        supervisor = provider._supervisor
-        while supervisor.failures < 4:
+        pauses = []
+        for _ in range(5):
             with pytest.raises(ProcessDiedError):
                 await provider.reply(echo())
-        waits = supervisor._retry_at - time.monotonic()
-        assert waits > 0.1  # the fifth pause is 0.8 s, give or take half
+            pauses.append(provider._supervisor._retry_at)
+        assert provider._supervisor.failures == 5
+    assert pauses == pytest.approx([0.02, 0.04, 0.08, 0.1, 0.1])
 
 
 async def test_a_start_far_off_fails_at_once_with_the_last_reason(start: Start, monkeypatch: Any) -> None:
-    monkeypatch.setattr("gleitzeit_plugin_mcp.supervisor.PAUSE", (30.0, 30.0))
+    monkeypatch.setattr("gleitzeit_plugin_mcp.supervisor.PAUSE", (7200.0, 7200.0))
     async with start({"start": "exit"}) as provider:
         with pytest.raises(ProcessDiedError):
             await provider.reply(echo())
-        began = time.monotonic()
         with pytest.raises(ProcessDiedError) as caught:
-            await provider.reply(echo())
-        assert time.monotonic() - began < 0.5
-        assert (caught.value.retry_after or 0) > 10
+            await provider.reply(echo())  # it would wait for an hour at least
+        assert provider._supervisor.failures == 1
+        assert (caught.value.retry_after or 0) > 60
 
 
 async def test_a_missing_command_is_named_with_the_path_that_was_searched(
@@ -213,31 +219,24 @@ async def test_a_missing_transport_is_a_clear_error(start: Start) -> None:
 
 async def test_a_server_that_never_greets_is_given_up_in_time(start: Start) -> None:
     async with start({"start": "hang"}, timeout=1.0) as provider:
-        began = time.monotonic()
         with pytest.raises(CannotConnectError, match="did not answer within 1 s"):
             await provider.reply(echo())
-        assert time.monotonic() - began < 3
 
 
 async def test_a_deadline_holds_while_a_server_starts(start: Start) -> None:
-    async with start({"start": "hang"}) as provider:
-        began = time.monotonic()
+    async with start({"start": "hang"}, timeout=900) as provider:
         with pytest.raises(DeadlineError) as caught:
             await provider.reply(echo(timeout=0.3))
-        assert time.monotonic() - began < 0.8
         assert caught.value.sent is False
 
 
 @pytest.mark.parametrize("tool", ["hang", "deaf"])
 async def test_a_deadline_holds_whatever_the_server_does(start: Start, tool: str) -> None:
     async with start() as provider:
-        if tool == "deaf":
-            await provider.reply(ToolCall({}).to("deaf"))
+        await provider.reply(ToolCall({}).to("deaf") if tool == "deaf" else echo())
         call = ToolCall({"text": "x" * 2_000_000}).to(tool, timeout=0.3)
-        began = time.monotonic()
         with pytest.raises(DeadlineError) as caught:
             await provider.reply(call)
-        assert time.monotonic() - began < 0.8
         assert caught.value.sent is True
 
 
@@ -248,11 +247,11 @@ async def test_cancelling_a_caller_of_a_deaf_server_costs_no_time(start: Start) 
         await asyncio.sleep(0)
         done, _ = await asyncio.wait(calls, timeout=0.2)
         assert not done
-        began = time.monotonic()
         for call in calls:
             call.cancel()
-        await asyncio.wait(calls)
-        assert time.monotonic() - began < 0.5
+        for _ in range(20):  # some turns of the loop: nothing outside has to happen for them to end
+            await asyncio.sleep(0)
+        assert all(call.cancelled() for call in calls)
 
 
 @pytest.mark.parametrize("how", ["deaf", "stopped"])

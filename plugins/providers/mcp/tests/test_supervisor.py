@@ -79,7 +79,7 @@ def test_one_session_stands_at_a_time_and_none_at_the_end(script: list[str], sto
         server = Server(script)
         sent: list[bool | None] = []
         supervisor = Supervisor(
-            "x", server.connect, lambda: None, hang=0.01, logger=logging.getLogger("quiet")
+            "x", server.connect, lambda _: None, hang=0.01, logger=logging.getLogger("quiet")
         )
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("gleitzeit_plugin_mcp.supervisor.PAUSE", (0.0001, 0.001))
@@ -89,7 +89,7 @@ def test_one_session_stands_at_a_time_and_none_at_the_end(script: list[str], sto
                 session = server.open[0] if server.open else None
                 if action == "call":
                     try:
-                        async with asyncio.timeout(5):
+                        async with asyncio.timeout(30):
                             found: Any = await supervisor.ready()
                     except GleitzeitError as error:
                         sent.append(error.sent)
@@ -105,7 +105,7 @@ def test_one_session_stands_at_a_time_and_none_at_the_end(script: list[str], sto
                     session.answers = action == "suspect"
                     supervisor.suspect(session, 1.0)  # type: ignore[arg-type]  # all of it that is used
                 await asyncio.sleep(0)
-            async with asyncio.timeout(5):  # whatever happened, it comes back
+            async with asyncio.timeout(30):  # whatever happened, it comes back
                 while not server.script:
                     try:
                         await supervisor.ready()
@@ -126,7 +126,7 @@ def test_one_session_stands_at_a_time_and_none_at_the_end(script: list[str], sto
 
 async def test_a_refused_greeting_is_followed_at_once_by_the_next_start() -> None:
     server = Server(["probe", "well"])
-    supervisor = Supervisor("x", server.connect, lambda: None, hang=1, logger=logging.getLogger("quiet"))
+    supervisor = Supervisor("x", server.connect, lambda _: None, hang=1, logger=logging.getLogger("quiet"))
     task = asyncio.create_task(supervisor.run())
     await asyncio.sleep(0)
     await supervisor.ready()
@@ -137,7 +137,7 @@ async def test_a_refused_greeting_is_followed_at_once_by_the_next_start() -> Non
 
 async def test_waiters_see_the_error_inside_a_group() -> None:
     server = Server(["group"])
-    supervisor = Supervisor("x", server.connect, lambda: None, hang=1, logger=logging.getLogger("quiet"))
+    supervisor = Supervisor("x", server.connect, lambda _: None, hang=1, logger=logging.getLogger("quiet"))
     task = asyncio.create_task(supervisor.run())
     await asyncio.sleep(0)
     found = await asyncio.gather(supervisor.ready(), supervisor.ready(), return_exceptions=True)

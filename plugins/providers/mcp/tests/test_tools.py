@@ -10,6 +10,7 @@ from gleitzeit.errors import (
     GleitzeitError,
     InvalidRequestError,
     MalformedAnswerError,
+    ProcessDiedError,
     ResetError,
     ServerFaultError,
     UnknownModelError,
@@ -143,14 +144,23 @@ async def test_who_asked_too_early_is_told_when_there_is_something(start: Start)
 async def test_while_the_server_is_down_its_last_list_is_given_as_stale(
     start: Start, monkeypatch: Any
 ) -> None:
+    monkeypatch.setattr("gleitzeit_plugin_mcp.supervisor.PAUSE", (600.0, 600.0))
     async with start() as provider:
         fresh = await provider.provide_tools()
-        monkeypatch.setattr(provider._supervisor, "connection", None)
+        provider.context.announced.clear()
+        connection = await provider._supervisor.ready()
+        with pytest.raises(ProcessDiedError):
+            await provider.reply(ToolCall({}).to("die"))
+        await provider._supervisor.gone(connection, 30)
         stale = await provider.provide_tools()
-        monkeypatch.undo()
+        health = await provider.health()
+        await provider.context.announced.wait()
     assert [tool.name for tool in stale] == [tool.name for tool in fresh]
     assert all(tool.metadata["stale"] for tool in stale)
+    assert {tool.metadata["stale_since"] for tool in stale} == {health.data["down_since"]}
     assert not any("stale" in tool.metadata for tool in fresh)
+    assert health.status == "error"
+    assert health.data["state"] == "backoff"
 
 
 @eras

@@ -204,6 +204,14 @@ def test_equal_prices_are_balanced(make: Any, route: Any, ask: Any) -> None:
     assert [str(choice) for choice in balancer.order(request)] == ["b/m", "a/m", "c/m"]
 
 
+def test_what_else_a_price_says_does_no_harm(
+    make: Any, route: Any, ask: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    over = route(priced("a", input=2, output=2, cached_input=0.1), priced("b", input=1, output=1, tier="x"))
+    assert first(make(Cheapest).balancer(over), ask()) == "b/m"
+    assert not caplog.records
+
+
 def test_a_price_that_is_none_is_unknown_and_told(
     make: Any, route: Any, ask: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

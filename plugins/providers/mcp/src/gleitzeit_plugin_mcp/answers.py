@@ -37,6 +37,8 @@ _FINISH: Final[Mapping[str, FinishReason]] = {
     "tool_use": "tool_calls",
     "content_filter": "refusal",
     "refusal": "refusal",
+    "context_exceeded": "context_exceeded",
+    "paused": "paused",
 }
 _TEXT: Final = (
     "text",

@@ -47,13 +47,19 @@ class Inbox:
         self.seen = time.monotonic()
         #: Frames that are no JSON-RPC, and requests over the limit.
         self.dropped = 0
+        #: Will nothing more come?
+        self.ended = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> SessionMessage | Exception:
         while True:
-            frame = await anext(self._frames)
+            try:
+                frame = await anext(self._frames)
+            except BaseException:
+                self.ended = True
+                raise
             self.seen = time.monotonic()
             message = frame.message
             method = message.get("method")

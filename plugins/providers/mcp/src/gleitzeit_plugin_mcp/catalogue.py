@@ -1,4 +1,4 @@
-"""What a server offers: its lists, all pages of them, kept until they change."""
+"""What a server offers: its lists, all pages of them, kept until they change or are too old."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import attrs
 
 from gleitzeit.errors import UnsupportedError
 from gleitzeit.values import Prompt, PromptArgument, Resource, Tool, ToolHints
+from gleitzeit_plugin_mcp.health import stamp
+from gleitzeit_plugin_mcp.kept import lasting
+from gleitzeit_plugin_mcp.pool import Pool
 from gleitzeit_plugin_mcp.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ __all__ = ["Catalogue"]
 
 #: Pages of one list; a server that has more is going in circles.
 PAGES: Final = 1000
+#: No list is read anew before so many seconds only because it has become old.
+LEAST: Final = 1.0
 
 T = TypeVar("T", Tool, Resource, Prompt)
 
@@ -27,26 +32,32 @@ T = TypeVar("T", Tool, Resource, Prompt)
 class _Snapshot(Generic[T]):
     """One kind of things on offer, as last read."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
         self.items: tuple[T, ...] | None = None
-        self.source: Connection | None = None
+        self.source: Supervisor | None = None
         self.fresh = False
         self.lock = asyncio.Lock()
+        self.expiry: asyncio.TimerHandle | None = None
 
 
 class Catalogue:
-    """Reads lists when asked, and again after a change or a new session.
+    """Reads lists when asked, and again after a change, a new session, or the time that the server gave.
 
-    While the server is down what it offered last is given, marked `stale` in its metadata.
+    While the server is down what it offered last is given, with `stale` and `stale_since` in its
+    metadata. `on_old` hears when a list that was read has become too old.
     """
 
-    def __init__(self, supervisor: Supervisor, tags: frozenset[str], logger: logging.Logger) -> None:
-        self._supervisor = supervisor
+    def __init__(
+        self, pool: Pool, tags: frozenset[str], logger: logging.Logger, on_old: Callable[[], None]
+    ) -> None:
+        self._pool = pool
         self._tags = tags
         self._logger = logger
-        self._tools: _Snapshot[Tool] = _Snapshot()
-        self._resources: _Snapshot[Resource] = _Snapshot()
-        self._prompts: _Snapshot[Prompt] = _Snapshot()
+        self._on_old = on_old
+        self._tools: _Snapshot[Tool] = _Snapshot("tools")
+        self._resources: _Snapshot[Resource] = _Snapshot("resources")
+        self._prompts: _Snapshot[Prompt] = _Snapshot("prompts")
         #: Did somebody ask while there was no session, and get nothing?
         self.missed = False
 
@@ -68,29 +79,66 @@ class Catalogue:
         snapshot.fresh = False
         return snapshot.items is not None
 
-    async def _get(self, snapshot: _Snapshot[T], read: Callable[[Connection], Any]) -> tuple[T, ...]:
-        connection = self._supervisor.connection
-        if connection is None and snapshot.items is not None:
-            return tuple(_stale(item) for item in snapshot.items)
+    def renewed(self, supervisor: Supervisor) -> bool:
+        """A session stands anew: what was read from the one before may be old. True where that is known."""
+        found = False
+        for snapshot in (self._tools, self._resources, self._prompts):
+            if snapshot.source is supervisor and snapshot.items is not None:
+                snapshot.fresh = False
+                found = True
+        return found
+
+    def close(self) -> None:
+        """Time no longer matters."""
+        for snapshot in (self._tools, self._resources, self._prompts):
+            if snapshot.expiry is not None:
+                snapshot.expiry.cancel()
+
+    async def _get(self, snapshot: _Snapshot[T], read: Callable[..., Any]) -> tuple[T, ...]:
+        if snapshot.items is not None:
+            best = self._pool.best
+            if best is None or (best.connection is None and best.down_since is not None):
+                since = None if best is None else best.down_since
+                return tuple(_stale(item, since) for item in snapshot.items)
         async with snapshot.lock:
-            try:
-                connection = await self._supervisor.ready()
-            except BaseException:
-                self.missed = True
-                raise
-            if snapshot.items is None or not snapshot.fresh or snapshot.source is not connection:
-                snapshot.fresh = True  # a change while it is being read makes it old again
+            if snapshot.items is not None and snapshot.fresh:
+                return snapshot.items
+            async with self._pool.holding() as supervisor:
                 try:
-                    snapshot.items = await read(connection)
+                    connection = await supervisor.ready()
+                except BaseException:
+                    self.missed = True
+                    raise
+                snapshot.fresh = True  # a change while it is being read makes it old again
+                ages: list[float] = []
+                try:
+                    snapshot.items = await read(connection, ages)
                 except BaseException:
                     snapshot.fresh = False
                     raise
-                snapshot.source = connection
+                snapshot.source = supervisor
+                self._expire(snapshot, connection, ages)
+            assert snapshot.items is not None, "it was just read"
             return snapshot.items
 
-    async def _read_tools(self, connection: Connection) -> tuple[Tool, ...]:
+    def _expire(self, snapshot: _Snapshot[Any], connection: Connection, ages: list[float]) -> None:
+        """Take the list for old when its time is over, unless the server tells of changes."""
+        if snapshot.expiry is not None:
+            snapshot.expiry.cancel()
+            snapshot.expiry = None
+        told = (connection.capabilities.get(snapshot.kind) or {}).get("listChanged")
+        if told or not ages or not min(ages):
+            return
+
+        def old() -> None:
+            snapshot.fresh = False
+            self._on_old()
+
+        snapshot.expiry = asyncio.get_running_loop().call_later(max(min(ages), LEAST), old)
+
+    async def _read_tools(self, connection: Connection, ages: list[float]) -> tuple[Tool, ...]:
         found: dict[str, Tool] = {}
-        for raw in await self._pages(connection, "tools", "tools/list", "tools"):
+        for raw in await self._pages(connection, ages, "tools", "tools/list", "tools"):
             name = raw.get("name")
             if isinstance(name, str) and name not in found:
                 if connection.admits(name, raw.get("inputSchema")):
@@ -101,27 +149,27 @@ class Catalogue:
                     )
         return tuple(found[name] for name in sorted(found))
 
-    async def _read_resources(self, connection: Connection) -> tuple[Resource, ...]:
+    async def _read_resources(self, connection: Connection, ages: list[float]) -> tuple[Resource, ...]:
         found: dict[str, Resource] = {}
-        for raw in await self._pages(connection, "resources", "resources/list", "resources"):
+        for raw in await self._pages(connection, ages, "resources", "resources/list", "resources"):
             if isinstance(uri := raw.get("uri"), str):
                 found.setdefault(uri, _resource(uri, raw, template=False))
         for raw in await self._pages(
-            connection, "resources", "resources/templates/list", "resourceTemplates"
+            connection, ages, "resources", "resources/templates/list", "resourceTemplates"
         ):
             if isinstance(uri := raw.get("uriTemplate"), str):
                 found.setdefault(uri, _resource(uri, raw, template=True))
         return tuple(found[uri] for uri in sorted(found))
 
-    async def _read_prompts(self, connection: Connection) -> tuple[Prompt, ...]:
+    async def _read_prompts(self, connection: Connection, ages: list[float]) -> tuple[Prompt, ...]:
         found: dict[str, Prompt] = {}
-        for raw in await self._pages(connection, "prompts", "prompts/list", "prompts"):
+        for raw in await self._pages(connection, ages, "prompts", "prompts/list", "prompts"):
             if isinstance(name := raw.get("name"), str):
                 found.setdefault(name, _prompt(name, raw))
         return tuple(found[name] for name in sorted(found))
 
     async def _pages(
-        self, connection: Connection, capability: str, method: str, key: str
+        self, connection: Connection, ages: list[float], capability: str, method: str, key: str
     ) -> list[Mapping[str, Any]]:
         """The entries of every page; nothing where the server does not offer the list."""
         if capability not in connection.capabilities:
@@ -134,6 +182,7 @@ class Catalogue:
                 page = await connection.request(method, {"cursor": cursor} if cursor is not None else {})
             except UnsupportedError:
                 return entries
+            ages.append(lasting(page))
             rows = page.get(key)
             entries += [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
             cursor = page.get("nextCursor")
@@ -211,5 +260,8 @@ def _prompt(name: str, raw: Mapping[str, Any]) -> Prompt:
     )
 
 
-def _stale(item: T) -> T:
-    return attrs.evolve(item, metadata={**item.metadata, "stale": True})
+def _stale(item: T, since: float | None) -> T:
+    marks: dict[str, Any] = {"stale": True}
+    if since is not None:
+        marks["stale_since"] = stamp(since)
+    return attrs.evolve(item, metadata={**item.metadata, **marks})

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from gleitzeit.values import Model
 
-__all__ = ["McpConfig"]
+__all__ = ["Auth", "LogLevel", "McpConfig"]
+
+LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 
 #: What other programs call the wires.
 _WIRES: Final = {
@@ -17,18 +20,22 @@ _WIRES: Final = {
     "streamable_http": "http",
     "streamablehttp": "http",
     "https": "http",
+    "sse": "http",
+    "http+sse": "http",
 }
+#: What addresses of gRPC begin with.
+_GRPC: Final = ("grpc://", "grpcs://", "unix:")
+#: Words for the wire of 2024-11-05 over HTTP.
+_SSE: Final = frozenset({"sse", "http+sse"})
 #: Keys of other programs that change what runs or how it is confined: ignoring them would be a lie.
 _REFUSED: Final = {
     "envFile": "write its variables into `env`, or refer to them with ${NAME}",
     "sandboxEnabled": "name a sandbox plugin with `sandbox`",
-    "oauth": "not supported yet; put a token into `headers`",
-    "auth": "not supported yet; put a token into `headers`",
 }
 #: Keys of other programs that mean nothing here and do no harm.
-_IGNORED: Final = frozenset(
-    {"name", "id", "gallery", "version", "dev", "icon", "tags", "alwaysAllow", "autoApprove"}
-)
+_IGNORED: Final = frozenset({"name", "id", "gallery", "version", "dev", "icon", "alwaysAllow", "autoApprove"})
+#: Options of transports that may stand beside the address, as people write them.
+_OPTIONS: Final = ("verify_ssl", "ca_file", "proxy")
 
 
 def _text(value: object) -> object:
@@ -38,6 +45,40 @@ def _text(value: object) -> object:
 
 _Kind = Literal["chat", "completion", "embedding", "classification"]
 _Texts = dict[str, Annotated[str, BeforeValidator(_text)]]
+
+
+class Auth(BaseModel):
+    """How the host proves to a server who it is."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+
+    type: Literal["none", "api_key", "bearer", "oauth"] = Field(
+        description="`none`, `api_key` (with `key`), `bearer` (with `token`), or `oauth`."
+    )
+    key: SecretStr | None = Field(default=None, description="The API key.")
+    header: str = Field(default="X-API-Key", description="The header that carries the API key.")
+    token: SecretStr | None = Field(default=None, description="The bearer token.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Auth:
+        for kind, key in (("api_key", "key"), ("bearer", "token")):
+            if self.type == kind and not getattr(self, key):
+                raise ValueError(f'`type = "{kind}"` needs `{key}`')
+        if self.type != "oauth" and self.model_extra:
+            raise ValueError(f'`type = "{self.type}"` knows no {", ".join(map(repr, self.model_extra))}')
+        return self
+
+    def headers(self) -> dict[str, str]:
+        """The headers that it amounts to."""
+        if self.type == "api_key" and self.key is not None:
+            return {self.header: self.key.get_secret_value()}
+        if self.type == "bearer" and self.token is not None:
+            return {"Authorization": f"Bearer {self.token.get_secret_value()}"}
+        return {}
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Without the settings of OAuth, which may hold a secret."""
+        return [("type", self.type)]
 
 
 class McpConfig(BaseModel):
@@ -65,9 +106,10 @@ class McpConfig(BaseModel):
     cwd: str | None = Field(default=None, description="Its working directory; by default the host's.")
     url: str | None = Field(default=None, repr=False, description="The address of a remote server.")
     headers: _Texts = Field(default_factory=dict, repr=False, description="HTTP headers for a remote server.")
+    auth: Auth | None = Field(default=None, repr=False, description="How to prove who we are.")
     transport: str | None = Field(
         default=None,
-        description="The transport plugin: `stdio` for a command, `http` for a url, if not said.",
+        description="The transport plugin; if not said, `stdio` for a command, else `grpc` or `http`.",
     )
     options: dict[str, Any] = Field(
         default_factory=dict, repr=False, description="Options of the transport, such as `max_message_bytes`."
@@ -97,7 +139,32 @@ class McpConfig(BaseModel):
     call_timeout: float | None = Field(
         default=None, gt=0, description="Seconds for a call that brings no deadline of its own."
     )
-    max_concurrency: int | None = Field(default=None, ge=1, description="Most calls in flight at once.")
+    max_concurrency: int | None = Field(
+        default=None, ge=1, description="Most calls in flight at once in each instance."
+    )
+
+    instances: int = Field(
+        default=1, ge=1, le=256, description="Processes or sessions that share the calls, for serial servers."
+    )
+    affinity: Literal["none", "session", "principal"] = Field(
+        default="none",
+        description="Who has an instance of its own: nobody, each `session` in the metadata of requests, or "
+        "each principal.",
+    )
+    max_instances: int = Field(
+        default=16, ge=1, le=4096, description="Most instances at once that sessions or principals have."
+    )
+    idle_timeout: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds without a call after which an instance sleeps.",
+    )
+    max_lifetime: float | None = Field(
+        default=None, gt=0, description="Seconds after which an instance is replaced by a new one."
+    )
+    max_calls: int | None = Field(
+        default=None, ge=1, description="Calls after which an instance is replaced by a new one."
+    )
 
     models: tuple[str | dict[str, Any], ...] = Field(default=(), description="The models that it serves.")
     operations: dict[_Kind, str | tuple[str, ...]] = Field(
@@ -111,6 +178,18 @@ class McpConfig(BaseModel):
     sampling_model: str | None = Field(
         default=None, description="The model that answers its sampling requests, if it may ask."
     )
+    roots: tuple[str | dict[str, str], ...] = Field(
+        default=(), description="Directories, or `{uri, name}`, that it is told to work in."
+    )
+    log_level: LogLevel | None = Field(
+        default=None,
+        description="The least level of its messages that go to the host's log; None: none.",
+    )
+    kind: str = Field(default="", description="A word for people: what sort of server it is.")
+    priority: int = Field(
+        default=0, ge=0, le=255, description="Which server is asked first where several offer the same."
+    )
+    tags: tuple[str, ...] = Field(default=(), description="Words to find it by in listings.")
     local: bool = Field(
         default=False,
         description="Does every byte of a call stay on this machine? A process may talk to anybody.",
@@ -134,8 +213,19 @@ class McpConfig(BaseModel):
             for key in ("transport", "transportType", "type")
             if isinstance(entry.get(key), str)
         ]
+        options = dict(entry.get("options") or {}) if isinstance(entry.get("options", {}), Mapping) else {}
         if said:
-            entry["transport"] = _WIRES.get(said[0].lower(), said[0].lower())
+            wire = said[0].lower()
+            if wire in _SSE:
+                options.setdefault("mode", "sse")
+            entry["transport"] = _WIRES.get(wire, wire)
+        if "server_type" in entry:
+            entry.setdefault("kind", entry.pop("server_type"))
+        if isinstance(entry.get("oauth"), Mapping):
+            entry.setdefault("auth", {**entry.pop("oauth"), "type": "oauth"})
+        options |= {key: entry.pop(key) for key in _OPTIONS if key in entry}
+        if options and isinstance(entry.get("options", {}), Mapping):
+            entry["options"] = options
         for key, hint in _REFUSED.items():
             if entry.pop(key, None):
                 raise ValueError(f"`{key}` is not understood here: {hint}")
@@ -147,6 +237,8 @@ class McpConfig(BaseModel):
 
     @model_validator(mode="after")
     def _one_way(self) -> McpConfig:
+        if any(isinstance(root, dict) and not root.get("uri") for root in self.roots):
+            raise ValueError("a root is a directory, or a table with `uri`")
         if (self.command is None) == (self.url is None) and not self.disabled:
             raise ValueError("say either `command` (a local program) or `url` (a remote server)")
         return self
@@ -154,7 +246,21 @@ class McpConfig(BaseModel):
     @property
     def wire(self) -> str:
         """The name of the transport plugin."""
-        return self.transport or ("http" if self.command is None else "stdio")
+        if self.transport is not None:
+            return self.transport
+        if self.command is not None:
+            return "stdio"
+        return "grpc" if (self.url or "").startswith(_GRPC) else "http"
+
+    def rooted(self) -> list[dict[str, str]]:
+        """The roots as the protocol has them."""
+        found = []
+        for root in self.roots:
+            given = {"uri": root} if isinstance(root, str) else dict(root)
+            if "://" not in given["uri"]:
+                given["uri"] = Path(given["uri"]).expanduser().absolute().as_uri()
+            found.append(given)
+        return found
 
     @property
     def unknown(self) -> tuple[str, ...]:

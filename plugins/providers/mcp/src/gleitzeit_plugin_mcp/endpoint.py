@@ -10,7 +10,7 @@ from typing import Final
 from gleitzeit.kinds import Endpoint
 from gleitzeit_plugin_mcp.config import McpConfig
 
-__all__ = ["BASE", "endpoint"]
+__all__ = ["BASE", "endpoint", "hidden"]
 
 #: The variables that a server inherits; everything else it must be given.
 BASE: Final = tuple(
@@ -34,6 +34,11 @@ def endpoint(name: str, config: McpConfig) -> Endpoint:
     base = {
         key: os.environ[key] for key in BASE if key in os.environ and not os.environ[key].startswith("()")
     }
+    headers, options = dict(config.headers), dict(config.options)
+    if config.auth is not None:
+        headers = {**config.auth.headers(), **headers}
+        if config.auth.type == "oauth":
+            options["oauth"] = dict(config.auth.model_extra or {})
     command = () if config.command is None else (os.path.expanduser(config.command), *config.args)
     return Endpoint(
         name,
@@ -41,15 +46,17 @@ def endpoint(name: str, config: McpConfig) -> Endpoint:
         env={**base, **config.env},
         cwd=None if config.cwd is None else os.path.expanduser(config.cwd),
         url=config.url,
-        headers=config.headers,
+        headers=headers,
         sandbox=config.sandbox,
-        options={**config.options, "secrets": tuple(_hidden(config))},
+        options={**options, "secrets": tuple(hidden(config))},
     )
 
 
-def _hidden(config: McpConfig) -> Iterator[str]:
+def hidden(config: McpConfig) -> Iterator[str]:
     """Values of the entry that must not be quoted from what a server writes."""
+    auth = {} if config.auth is None else config.auth.headers()
     yield from _secret([*config.env.values(), *config.headers.values()])
+    yield from auth.values()
     follows = False
     for argument in config.args:
         flag, _, value = argument.partition("=")

@@ -16,6 +16,7 @@ from gleitzeit.errors import (
     UnknownModelError,
     UnsupportedError,
 )
+from gleitzeit_plugin_mcp.typed import known
 
 __all__ = ["MALFORMED", "ProbeEndedItError", "again", "from_rpc", "unwrap"]
 
@@ -59,6 +60,8 @@ def from_rpc(code: int, message: str, data: Any, *, server: str, what: str) -> G
         details["sent"] = bool(data["sent"])
         return ResetError(f"server {server!r}: {message}", **details)
     kind, hint = _KINDS.get(code, (ServerFaultError, None))
+    if (typed := known(data)) is not None:  # another Gleitzeit
+        kind, details["retry_after"] = typed
     return kind(f"server {server!r} refused {what}: {message[:_SHOWN]}", hint=hint, **details)
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from gleitzeit.errors import (
-    CannotConnectError,
     GleitzeitError,
     InvalidRequestError,
-    PluginNotFoundError,
     UnknownModelError,
     UnsupportedError,
+    UsageError,
 )
-from gleitzeit.kinds import Context, Transport
+from gleitzeit.kinds import Context
 from gleitzeit.near import near
 from gleitzeit.plugin import Provider
 from gleitzeit.values import (
@@ -41,24 +40,30 @@ from gleitzeit.values import (
 from gleitzeit_plugin_mcp import answers, content, forms
 from gleitzeit_plugin_mcp.catalogue import Catalogue
 from gleitzeit_plugin_mcp.config import McpConfig
-from gleitzeit_plugin_mcp.endpoint import endpoint
+from gleitzeit_plugin_mcp.ears import Ears
+from gleitzeit_plugin_mcp.endpoint import hidden
 from gleitzeit_plugin_mcp.exchange import Exchange
-from gleitzeit_plugin_mcp.faults import ProbeEndedItError, unwrap
+from gleitzeit_plugin_mcp.faults import unwrap
 from gleitzeit_plugin_mcp.health import examine
+from gleitzeit_plugin_mcp.kept import Kept
+from gleitzeit_plugin_mcp.methods import Methods, is_method
+from gleitzeit_plugin_mcp.opening import Opening
+from gleitzeit_plugin_mcp.pool import Limits, Pool
 from gleitzeit_plugin_mcp.stream import events
-from gleitzeit_plugin_mcp.supervisor import Supervisor
+from gleitzeit_plugin_mcp.supervisor import Phase, Supervisor
 
 if TYPE_CHECKING:
-    from gleitzeit_plugin_mcp.negotiate import Era
-    from gleitzeit_plugin_mcp.session import Connection, OnProgress
+    from gleitzeit_plugin_mcp.session import OnProgress
+
+#: Runs a tool, given `tools/call`'s parameters and what takes its progress.
+Run: TypeAlias = Callable[..., Coroutine[Any, Any, dict[str, Any]]]
 
 __all__ = ["McpProvider"]
 
 #: Changes that come within so many seconds are announced as one.
 DEBOUNCE: Final = 0.05
-
-#: The era of each server met in this process, by where it is: only the first start has to find out.
-_eras: dict[tuple[object, ...], Era] = {}
+#: Seconds that a server may be down before that is announced.
+PATIENCE: Final = 1.0
 
 
 class McpProvider(Provider):
@@ -77,22 +82,37 @@ class McpProvider(Provider):
 
     def __init__(self, config: McpConfig, context: Context) -> None:
         super().__init__(config, context)
-        self._endpoint = endpoint(context.name, config)
-        self._where = (config.wire, self._endpoint.command, self._endpoint.cwd, config.url)
-        self._guessed = False
-        self._asks: Any = None
-        self._supervisor = Supervisor(
-            context.name, self._connected, self._stands, hang=config.hang_timeout, logger=context.logger
+        self._ears = Ears(
+            context.name,
+            context.logger,
+            on_changed=self._changed,
+            on_updated=self._updated,
+            level=config.log_level,
+            secrets=hidden(config),
         )
-        self._catalogue = Catalogue(self._supervisor, frozenset(config.capabilities), context.logger)
+        self._opening = Opening(config, context, self._ears)
+        limits = Limits(
+            room=config.max_concurrency,
+            own=config.max_instances,
+            idle=config.idle_timeout,
+            life=config.max_lifetime,
+            calls=config.max_calls,
+        )
+        self._pool = Pool(self._supervise, config.instances, limits)
+        self._kept = Kept()
+        self._catalogue = Catalogue(
+            self._pool, frozenset(config.capabilities), context.logger, self._announce
+        )
         self._exchange = Exchange(
             context.name,
-            self._supervisor,
-            lambda: self._asks,
+            self._pool,
+            lambda: self._opening.asks,
             timeout=config.call_timeout,
-            room=config.max_concurrency,
+            affinity=config.affinity,
         )
+        self._methods = Methods(self._exchange, self._pool, self._ears)
         self._announcing: asyncio.TimerHandle | None = None
+        self._mourning: asyncio.TimerHandle | None = None
         if config.unknown:
             context.logger.warning(
                 "MCP server %r: keys that mean nothing here: %s", context.name, ", ".join(config.unknown)
@@ -114,75 +134,64 @@ class McpProvider(Provider):
         if self.config.disabled:
             yield
             return
-        task = asyncio.create_task(self._supervisor.run(), name=f"mcp: supervise {self.context.name}")
-        await asyncio.sleep(0)  # from here on calls wait for the first start
+        self._pool.start()  # from here on calls wait for the first start
         try:
             yield
         finally:
-            self._supervisor.stop()
-            task.cancel()
-            await asyncio.wait({task})
-            if self._announcing is not None:
-                self._announcing.cancel()
+            await self._pool.stop()
+            self._catalogue.close()
+            for timer in (self._announcing, self._mourning):
+                if timer is not None:
+                    timer.cancel()
+            self._announcing = self._mourning = None
 
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Connection]:
-        """A session, from the opening of its wire to its end."""
-        config, name = self.config, self.context.name
-        # Importing the SDK takes half a second, which would stall the event loop.
-        session = await asyncio.to_thread(importlib.import_module, "gleitzeit_plugin_mcp.session")
-        self._asks = session.Asks(self.context, name, config.sampling_model)
-        known = "legacy" if self._guessed else _eras.get(self._where)
-        try:
-            async with session.connected(
-                self._endpoint,
-                await self._transport(),
-                mode=config.mode,
-                known=known,
-                probe=config.probe_timeout,
-                timeout=config.timeout,
-                asks=self._asks,
-                on_changed=self._changed,
-            ) as connection:
-                self._guessed = False
-                _eras[self._where] = connection.era
-                yield connection
-        except Exception as error:
-            # A server that ended at the modern greeting is tried once as an old one; if that fails
-            # too, the greeting was not the reason.
-            cause = unwrap(error)
-            guess = isinstance(cause, ProbeEndedItError) and not self._guessed
-            self._guessed = guess
-            if isinstance(cause, ProbeEndedItError) and not guess:
-                raise CannotConnectError(
-                    f"server {name!r} ends at either greeting",
-                    hint='say `mode = "modern"` or `mode = "legacy"`, whichever it should speak',
-                    provider=name,
-                ) from None
-            if cause is error:
-                raise
-            raise cause from None
+    async def scale(self, instances: int) -> None:
+        """Have so many instances in common, from now on; see `Pool.scale`."""
+        if self.config.disabled:
+            raise UsageError(
+                f"server {self.context.name!r} is disabled", hint="remove `disabled = true` from its entry"
+            )
+        await self._pool.scale(instances)
 
-    async def _transport(self) -> Transport:
-        wire = self.config.wire
-        try:
-            found: Transport = await self.context.driver("transport", wire)
-        except PluginNotFoundError as error:
-            raise PluginNotFoundError(
-                f"server {self.context.name!r} needs the transport {wire!r}: {error.message}",
-                hint=f"pip install gleitzeit-plugin-mcp-{wire}",
-                provider=self.context.name,
-            ) from error
-        return found
+    def _supervise(self) -> Supervisor:
+        context = self.context
+        return Supervisor(
+            context.name,
+            self._opening.opener(),
+            self._turned,
+            hang=self.config.hang_timeout,
+            logger=context.logger,
+        )
 
-    def _stands(self) -> None:
-        if self._supervisor.generation > 1 or self._catalogue.missed:
-            self._catalogue.missed = False
+    def _turned(self, supervisor: Supervisor) -> None:
+        """An instance has come to stand, or has failed to."""
+        if supervisor.phase is Phase.READY and not supervisor.announced:
+            supervisor.announced = True
+            renewed = supervisor.generation > 1 and self._catalogue.renewed(supervisor)
+            if renewed or self._catalogue.missed:
+                self._catalogue.missed = False
+                self._kept.forget()
+                self._announce()
+        elif supervisor.phase in (Phase.BACKOFF, Phase.OPEN) and self._mourning is None:
+            # Most are back before anybody notices; what others offered is stale from now on.
+            self._mourning = asyncio.get_running_loop().call_later(PATIENCE, self._mourn)
+
+    def _mourn(self) -> None:
+        self._mourning = None
+        best = self._pool.best
+        if best is not None and best.connection is None and best.down_since is not None:
             self._announce()
 
     def _changed(self, kind: str) -> None:
+        if kind == "resources":
+            self._kept.forget()
         if self._catalogue.changed(kind):
             self._announce()
+
+    def _updated(self, uri: str) -> None:
+        self._kept.forget(uri)
+        if uri in self._ears.subscribed:
+            self.context.changed(resource=uri)
 
     def _announce(self) -> None:
         if self._announcing is None or self._announcing.when() < asyncio.get_running_loop().time():
@@ -216,17 +225,19 @@ class McpProvider(Provider):
             )
         if isinstance(operation, ToolCall):
             return await self._tool(request, request.name, operation.arguments)
+        if isinstance(operation, Invoke) and is_method(operation.method):
+            return await self._methods.call(request, operation)
         if isinstance(operation, Invoke):
             return await self._tool(request, operation.method, await self._bound(operation))
         if isinstance(operation, (Chat, Completion, Embedding, Classification)):
             return await self._model(request, operation)
         deadline = self._exchange.deadline(request)
         if isinstance(operation, ReadResource):
-            found = await self._exchange.ask("resources/read", {"uri": operation.uri}, deadline)
-            return content.resource_reply(found)
+            return content.resource_reply(await self._read(request, operation.uri, deadline))
         if isinstance(operation, GetPrompt):
             given = {"name": request.name, "arguments": dict(operation.arguments)}
-            return content.prompt_reply(await self._exchange.ask("prompts/get", given, deadline))
+            key = self._exchange.key(request)
+            return content.prompt_reply(await self._exchange.ask("prompts/get", given, deadline, key=key))
         raise UnsupportedError(
             f"server {self.context.name!r} cannot answer {operation.kind!r}",
             provider=self.context.name,
@@ -235,17 +246,43 @@ class McpProvider(Provider):
 
     async def _tool(self, request: Request, name: str, arguments: Mapping[str, Any]) -> Reply | Stream:
         params = {"name": name, "arguments": dict(arguments)}
-        deadline = self._exchange.deadline(request)
+        run = self._runner(request)
         if request.stream:
-            return self._stream(params, deadline, content.tool_reply, deltas=False)
-        return content.tool_reply(await self._run(params, deadline))
+            return self._stream(params, run, content.tool_reply, deltas=False)
+        return content.tool_reply(await run(params))
+
+    async def _read(self, request: Request, uri: str, deadline: float | None) -> dict[str, Any]:
+        """A resource, kept as long as the server allows."""
+        found = self._kept.get(uri, request.principal)
+        if found is None:
+            asked, turn = time.monotonic(), self._kept.turn
+            key = self._exchange.key(request)
+            found = await self._exchange.ask("resources/read", {"uri": uri}, deadline, key=key)
+            if turn == self._kept.turn and key is None:
+                self._kept.put(uri, request.principal, found, asked)
+        return found
+
+    def _runner(self, request: Request) -> Run:
+        """Runs tools for `request`: all under its deadline, in the instance that is its own."""
+        deadline, key = self._exchange.deadline(request), self._exchange.key(request)
+
+        def run(params: Mapping[str, Any], on_progress: OnProgress | None = None) -> Coroutine[Any, Any, Any]:
+            return self._run(params, deadline, key, on_progress)
+
+        return run
 
     async def _run(
-        self, params: Mapping[str, Any], deadline: float | None, on_progress: OnProgress | None = None
+        self,
+        params: Mapping[str, Any],
+        deadline: float | None,
+        key: str | None,
+        on_progress: OnProgress | None,
     ) -> dict[str, Any]:
         """The raw result of a tool; raises `UnknownModelError` for one that the server does not list."""
         try:
-            result = await self._exchange.ask("tools/call", params, deadline, on_progress=on_progress)
+            result = await self._exchange.ask(
+                "tools/call", params, deadline, key=key, on_progress=on_progress
+            )
         except InvalidRequestError as error:
             unknown = await self._unknown(params["name"]) if error.vendor_code is not None else None
             raise unknown or error from None
@@ -308,18 +345,18 @@ class McpProvider(Provider):
         calls = [
             {"name": tool.name, "arguments": given} for given in forms.arguments(operation, model, tool, name)
         ]
-        deadline = self._exchange.deadline(request)
+        run = self._runner(request)
 
         def answer(*results: Mapping[str, Any]) -> Reply:
             return answers.reply(operation, results, model, name)
 
         if request.stream and isinstance(operation, (Chat, Completion)):
-            return self._stream(calls[0], deadline, answer, deltas=self.config.deltas)
+            return self._stream(calls[0], run, answer, deltas=self.config.deltas)
         if len(calls) == 1:
-            return answer(await self._run(calls[0], deadline))
+            return answer(await run(calls[0]))
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._run(call, deadline)) for call in calls]
+                tasks = [group.create_task(run(call)) for call in calls]
         except BaseExceptionGroup as errors:
             raise unwrap(errors) from None
         return answer(*(task.result() for task in tasks))
@@ -327,15 +364,15 @@ class McpProvider(Provider):
     def _stream(
         self,
         params: Mapping[str, Any],
-        deadline: float | None,
+        run: Run,
         answer: Callable[[dict[str, Any]], Reply],
         *,
         deltas: bool,
     ) -> Stream:
-        return Stream(events(lambda put: self._run(params, deadline, put), answer, deltas=deltas))
+        return Stream(events(lambda put: run(params, put), answer, deltas=deltas))
 
     async def health(self, deep: bool = False) -> Health:
         """By state, then by traffic, and only then by asking, on the session that stands."""
         if self.config.disabled:
             return Health("unknown", detail="disabled")
-        return await examine(self._supervisor, self.sandbox, deep=deep)
+        return await examine(self._pool, self.sandbox, deep=deep)

@@ -26,6 +26,7 @@ from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
     CONNECTION_CLOSED,
+    LOG_LEVEL_META_KEY,
     PROTOCOL_VERSION_META_KEY,
     Implementation,
 )
@@ -33,24 +34,23 @@ from mcp_types import (
 from gleitzeit.errors import CannotConnectError, GleitzeitError, MalformedAnswerError, ResetError, WireError
 from gleitzeit.kinds import Endpoint, Transport, Wire
 from gleitzeit.version import __version__
-from gleitzeit_plugin_mcp.asks import Asks, sampling_callback
+from gleitzeit_plugin_mcp.asks import Asks, callbacks
 from gleitzeit_plugin_mcp.bridge import Inbox, Outbox
+from gleitzeit_plugin_mcp.ears import Ears
 from gleitzeit_plugin_mcp.faults import again, from_rpc
+from gleitzeit_plugin_mcp.listening import Listening
 from gleitzeit_plugin_mcp.negotiate import Era, negotiate
+from gleitzeit_plugin_mcp.riding import overheard
 
 __all__ = ["Asks", "Connection", "connected"]
 
 #: Takes the parameters of a progress notification.
 OnProgress: TypeAlias = Callable[[Mapping[str, Any]], None]
-#: Takes "tools", "resources" or "prompts".
-OnChanged: TypeAlias = Callable[[str], None]
+#: Tool -> which of its arguments travel as headers as well.
+Mirrored: TypeAlias = dict[str, dict[tuple[str, ...], str]]
 
 #: Seconds for an old server to answer a ping before it is asked for something that it surely knows.
 PING: Final = 2.0
-#: Seconds for a server to acknowledge that it will tell of changes.
-ACKNOWLEDGE: Final = 1.0
-#: Seconds before listening again, doubled each time up to the second.
-RELISTEN: Final = (0.5, 30.0)
 
 _CHANGES: Final = {f"notifications/{kind}/list_changed": kind for kind in ("tools", "resources", "prompts")}
 #: What the protocol forbids to cancel.
@@ -61,7 +61,7 @@ _NAMES: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": 
 class Connection:
     """A live session: raw requests in, raw results out, in whatever era the server speaks."""
 
-    def __init__(self, name: str, wire: Wire, on_changed: OnChanged) -> None:
+    def __init__(self, name: str, wire: Wire, ears: Ears, mirrored: Mirrored) -> None:
         self.name = name
         self.wire = wire
         self.outbox = Outbox(wire)
@@ -73,13 +73,15 @@ class Connection:
         self.capabilities: Mapping[str, Any] = {}
         #: Why the session was given up although its wire still stood.
         self.ended: WireError | None = None
-        self._on_changed = on_changed
+        #: Has the server tell of changes.
+        self.listening = Listening(self, ears)
+        #: What answers the server's questions.
+        self.asks: Asks | None = None
+        self._ears = ears
         self._progress: dict[int, OnProgress] = {}
         self._tokens = itertools.count(1)
-        self._listens = itertools.count(1)
         self._meta: dict[str, Any] = {}
-        self._mirrored: dict[str, dict[tuple[str, ...], str]] = {}
-        self._acknowledged = asyncio.Event()
+        self._mirrored = mirrored
         self._ping = "ping"
 
     @property
@@ -104,8 +106,17 @@ class Connection:
 
         Raises errors of ours; `sent` says whether the request surely did not leave.
         """
+        if self.inbox.ended or self.lost.is_set():
+            why = (
+                self.wire.error
+                or self.ended
+                or ResetError(f"the session with server {self.name!r} has ended", provider=self.name)
+            )
+            raise again(why, sent=False)
         options: CallOptions = {}
-        meta = {**(params or {}).get("_meta", {}), **self._meta}
+        meta = {**self._meta, **(params or {}).get("_meta", {})}
+        if self._ears.level is not None and self.era == "modern":
+            meta.setdefault(LOG_LEVEL_META_KEY, self._ears.level)
         token = None
         if on_progress is not None:
             token = meta["progressToken"] = next(self._tokens)
@@ -177,11 +188,19 @@ class Connection:
                 handler(params)
             return True
         if method == "notifications/subscriptions/acknowledged":
-            self._acknowledged.set()
+            self.listening.acknowledged()
+            return True
+        if method == "notifications/message":
+            self._ears.logged(params)
+            overheard(self.asks, params)
+            return True
+        if method == "notifications/resources/updated":
+            if isinstance(uri := params.get("uri"), str):
+                self._ears.updated(uri)
             return True
         kind = _CHANGES.get(method)
         if kind is not None:
-            self._on_changed(kind)
+            self._ears.changed(kind)
             return True
         return False
 
@@ -205,45 +224,6 @@ class Connection:
                 CLIENT_CAPABILITIES_META_KEY: capabilities,
             }
 
-    async def hear_of_changes(self) -> asyncio.Task[None] | None:
-        """Have the server tell of changed lists; gives the task that listens, None where none is needed."""
-        wanted = {
-            f"{kind}ListChanged": True
-            for kind in ("tools", "resources", "prompts")
-            if (self.capabilities.get(kind) or {}).get("listChanged")
-        }
-        if self.era != "modern" or not wanted:
-            return None  # the handshake's servers tell unasked
-        task = asyncio.create_task(self._listen(wanted), name=f"mcp: listen to {self.name}")
-        # What changes before it listens would be missed, so this comes before the first listing.
-        waiter = asyncio.create_task(self._acknowledged.wait())
-        try:
-            await asyncio.wait({task, waiter}, timeout=ACKNOWLEDGE, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiter.cancel()
-        return task
-
-    async def _listen(self, wanted: Mapping[str, bool]) -> None:
-        pause, longest = RELISTEN
-        while True:
-            began = time.monotonic()
-            try:
-                await self.request(
-                    "subscriptions/listen",
-                    {"notifications": dict(wanted)},
-                    id=f"listen-{next(self._listens)}",
-                )
-            except GleitzeitError:
-                return  # the session is lost, or it does not offer this after all
-            # The stream ended well, but whatever changed from now on would pass unnoticed.
-            for kind in _CHANGES.values():
-                if f"{kind}ListChanged" in wanted:
-                    self._on_changed(kind)
-            if time.monotonic() - began > longest:
-                pause = RELISTEN[0]
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
-
 
 @asynccontextmanager
 async def connected(
@@ -255,18 +235,16 @@ async def connected(
     probe: float,
     timeout: float,
     asks: Asks,
-    on_changed: OnChanged,
+    ears: Ears,
+    mirrored: Mirrored,
 ) -> AsyncIterator[Connection]:
     """Open a wire and a session on it; one task enters and leaves."""
     name = endpoint.name
     client = Implementation(name="gleitzeit", version=__version__)
     async with transport.connect(endpoint) as wire:
-        connection = Connection(name, wire, on_changed)
-        session = ClientSession(
-            dispatcher=connection.dispatcher,
-            client_info=client,
-            sampling_callback=sampling_callback(asks) if asks.allowed else None,
-        )
+        connection = Connection(name, wire, ears, mirrored)
+        connection.asks = asks
+        session = ClientSession(dispatcher=connection.dispatcher, client_info=client, **callbacks(asks))
         async with session:
             try:
                 async with asyncio.timeout(timeout):
@@ -274,17 +252,15 @@ async def connected(
             except (TimeoutError, MCPError, RuntimeError, ValueError) as error:
                 raise _failed(name, wire, error, timeout) from error
             connection.agreed(session, era, client, asks.capabilities)
-            listener = await connection.hear_of_changes()
             try:
+                await connection.listening.begin()
                 yield connection
             finally:
                 if connection.ended is None:
                     connection.ended = ResetError(
                         f"the session with server {name!r} was closed", provider=name
                     )
-                if listener is not None:
-                    listener.cancel()
-                    await asyncio.wait({listener})
+                await connection.listening.end()
 
 
 def _failed(name: str, wire: Wire, error: Exception, timeout: float) -> GleitzeitError:

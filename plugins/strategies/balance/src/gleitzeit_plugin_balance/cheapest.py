@@ -48,7 +48,8 @@ class Cheapest(Balancing):
         if said is None:
             return None
         try:
-            return Price.model_validate(dict(said))
+            # What else a price may say, such as that of cached input, is not known before the call.
+            return Price.model_validate({key: said[key] for key in Price.model_fields if key in said})
         except (ValidationError, TypeError, ValueError):
             self.context.logger.warning(
                 "the price of %s in its metadata is no {input, output} per million tokens", choice
