@@ -106,7 +106,7 @@ def test_all_vendors_of_this_repository_are_installed() -> None:
     assert set(NAMES) >= VOICES.keys() - {"router"}
 
 
-@pytest.mark.feature("S004-02")
+@pytest.mark.feature("S002-21", "S004-02")
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize(
     "thinking, image",

@@ -49,13 +49,9 @@ class Asks:
         self.samples: bool = context.may_ask or serves
         #: Does the application put questions to a person?
         self.elicits: bool = context.may_elicit or serves
-        self.capabilities: dict[str, Any] = {}
-        if self.samples:
-            self.capabilities["sampling"] = {}
-        if self.elicits:
-            self.capabilities["elicitation"] = {"form": {}, "url": {}}
-        if self.roots or serves:
-            self.capabilities["roots"] = {}
+        self.capabilities = _offered(self.samples, self.elicits, bool(self.roots) or serves)
+        #: Of them, what can be answered without a client.
+        self.own = _offered(context.may_ask, context.may_elicit, bool(self.roots))
 
     async def sample(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """A message from the host's models, as the protocol's raw result."""
@@ -116,6 +112,17 @@ class Asks:
             f"server {self._server!r} wants {method!r} of its client, which this host does not offer",
             provider=self._server,
         )
+
+
+def _offered(samples: bool, elicits: bool, roots: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if samples:
+        found["sampling"] = {}
+    if elicits:
+        found["elicitation"] = {"form": {}, "url": {}}
+    if roots:
+        found["roots"] = {}
+    return found
 
 
 def callbacks(asks: Asks) -> dict[str, Any]:

@@ -17,6 +17,7 @@ __all__ = [
     "Peer",
     "Slip",
     "aboard",
+    "declared",
     "landed",
     "overheard",
     "passed_on",
@@ -150,6 +151,14 @@ def peer_of(asks: Any, capability: str) -> Peer | None:
     slip = _current.get()
     found = _only(asks) if slip is None else slip.peer
     return found if found is not None and capability in found.capabilities else None
+
+
+def declared(own: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a modern server may ask during this call: of who waits for it, or what is our `own`."""
+    slip = _current.get()
+    if slip is None or slip.peer is None:
+        return own
+    return slip.peer.capabilities if slip.peer.rounds else {**own, **slip.peer.capabilities}
 
 
 def overheard(asks: Any, params: Mapping[str, Any]) -> None:

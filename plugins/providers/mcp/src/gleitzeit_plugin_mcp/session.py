@@ -40,7 +40,7 @@ from gleitzeit_plugin_mcp.ears import Ears
 from gleitzeit_plugin_mcp.faults import again, from_rpc
 from gleitzeit_plugin_mcp.listening import Listening
 from gleitzeit_plugin_mcp.negotiate import Era, negotiate
-from gleitzeit_plugin_mcp.riding import overheard
+from gleitzeit_plugin_mcp.riding import declared, overheard
 
 __all__ = ["Asks", "Connection", "connected"]
 
@@ -81,6 +81,7 @@ class Connection:
         self._progress: dict[int, OnProgress] = {}
         self._tokens = itertools.count(1)
         self._meta: dict[str, Any] = {}
+        self._own: Mapping[str, Any] = {}
         self._mirrored = mirrored
         self._ping = "ping"
 
@@ -114,7 +115,9 @@ class Connection:
             )
             raise again(why, sent=False)
         options: CallOptions = {}
-        meta = {**self._meta, **(params or {}).get("_meta", {})}
+        meta = {**(params or {}).get("_meta", {}), **self._meta}
+        if self.era == "modern":
+            meta[CLIENT_CAPABILITIES_META_KEY] = declared(self._own)
         if self._ears.level is not None and self.era == "modern":
             meta.setdefault(LOG_LEVEL_META_KEY, self._ears.level)
         token = None
@@ -221,8 +224,8 @@ class Connection:
             self._meta = {
                 PROTOCOL_VERSION_META_KEY: self.version,
                 CLIENT_INFO_META_KEY: client.model_dump(by_alias=True, mode="json", exclude_none=True),
-                CLIENT_CAPABILITIES_META_KEY: capabilities,
             }
+            self._own = capabilities
 
 
 @asynccontextmanager
@@ -251,7 +254,7 @@ async def connected(
                     era = await negotiate(session, mode=mode, known=known, probe=probe, lost=wire.lost)
             except (TimeoutError, MCPError, RuntimeError, ValueError) as error:
                 raise _failed(name, wire, error, timeout) from error
-            connection.agreed(session, era, client, asks.capabilities)
+            connection.agreed(session, era, client, asks.own)
             try:
                 await connection.listening.begin()
                 yield connection
