@@ -20,7 +20,7 @@ ROOT = os.path.dirname(os.path.abspath(__file__))
 CONSTRAINTS = os.path.join(ROOT, "tests", "constraints.txt")
 CORE = os.path.join(ROOT, "core", "pyproject.toml")
 BOOTSTRAP = os.path.join(ROOT, ".nox", "bootstrap")
-NEEDS_GIT = ("demo", "realserver", "tests")
+NEEDS_GIT = ("conformance", "demo", "realserver", "tests")
 BIN, EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
 
 
@@ -332,10 +332,11 @@ def types(session):
 def bench(session):
     """Measure against the budgets and beside all peers, in one run; -- --quick, -- --write-docs."""
     install(session, [group("bench")])
-    if "--only" not in session.posargs or {"calls", "start"}.intersection(session.posargs):
-        for path in sorted(pathlib.Path(ROOT, "tests", "benchmarks", "environments").glob("*.txt")):
-            where = os.path.join(ROOT, ".nox", "bench-peers", path.stem)
-            side_environment(session, where, str(path))
+    for pattern, users in (("*.txt", {"calls", "start"}), ("gateways/*.txt", {"gateways"})):
+        if "--only" not in session.posargs or users.intersection(session.posargs):
+            for path in sorted(pathlib.Path(ROOT, "tests", "benchmarks", "environments").glob(pattern)):
+                where = os.path.join(ROOT, ".nox", "bench-peers", path.stem)
+                side_environment(session, where, str(path))
     session.run("python", os.path.join("tests", "benchmarks", "bench.py"), *session.posargs)
 
 
@@ -369,6 +370,20 @@ def reliability(session):
     """Put calls under faults, floods and cancellation; -- --quick, --only PART, --write-docs."""
     install(session, [group("reliability")])
     session.run("python", os.path.join("tests", "reliability", "session.py"), *session.posargs)
+
+
+@nox.session
+def conformance(session):
+    """Hold MCP against its conformance suite and real servers and clients; -- --gate, --only PART."""
+    install(session, [group("tests")])
+    folder = os.path.join(ROOT, "tests", "conformance")
+    found = {}
+    for name in ("node",) if "--gate" in session.posargs else ("node", "peers", "old"):
+        where = os.path.join(ROOT, ".nox", "conformance-" + name)
+        python = side_environment(session, where, os.path.join(folder, "environments", name + ".txt"))
+        if python is not None:  # what needs it is skipped there, with the reason
+            found["CONFORMANCE_" + name.upper()] = python
+    session.run("python", os.path.join(folder, "session.py"), *session.posargs, env=found)
 
 
 @nox.session

@@ -17,6 +17,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])  # run as a script: the r
 
 # The line above makes these importable.
 from tests.benchmarks import calls, corridor, idle, imports, listings, machine, page, plot, start  # noqa: E402
+from tests.benchmarks.mcp import relay, servers, wires  # noqa: E402
 from tests.benchmarks.process import BenchError  # noqa: E402
 from tests.benchmarks.rows import Group  # noqa: E402
 from tests.benchmarks.table import Progress, render, summary  # noqa: E402
@@ -28,6 +29,9 @@ GROUPS = {
     "idle": idle.measure,
     "calls": calls.measure,
     "start": start.measure,
+    "mcp": wires.measure,
+    "gateways": relay.measure,
+    "servers": servers.measure,
 }
 
 

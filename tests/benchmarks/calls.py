@@ -95,9 +95,9 @@ def measure(progress: Progress, quick: bool) -> Group:
         subjects: dict[tuple[str, str], Callable[[], float]] = {}
         for name, client in clients.items():
             aim = 0.05 if quick else 0.15
-            subjects["call", name] = _sized(client.one, "cpu", aim, 10, ask="call")
-            subjects["stream", name] = _sized(client.one, "cpu", aim, 3, ask="stream")
-            subjects["rate", name] = _sized(client.many, "rate", 4 * aim, 2 * WIDTH, ask="call", width=WIDTH)
+            subjects["call", name] = sized(client.one, "cpu", aim, 10, ask="call")
+            subjects["stream", name] = sized(client.one, "cpu", aim, 3, ask="stream")
+            subjects["rate", name] = sized(client.many, "rate", 4 * aim, 2 * WIDTH, ask="call", width=WIDTH)
         found = in_turns(subjects, 3 if quick else 11, progress.at)
         for client in clients.values():  # side by side: large libraries take long to end, too
             client.one.leave()
@@ -115,7 +115,7 @@ def measure(progress: Progress, quick: bool) -> Group:
     return group
 
 
-def _sized(worker: Worker, key: str, aim: float, least: int, **command: Any) -> Callable[[], float]:
+def sized(worker: Worker, key: str, aim: float, least: int, **command: Any) -> Callable[[], float]:
     """A measurement of about `aim` seconds, and warm."""
     rate = worker.ask(**command, count=least)["rate"]
     count = max(least, int(rate * aim))

@@ -12,12 +12,14 @@ SHOWN = (
     "gleitzeit-plugin-openai",
     "gleitzeit-plugin-http-fast",
     "gleitzeit-plugin-balance",
+    "gleitzeit-plugin-mcp",
     "attrs",
     "pluggy",
     "msgspec",
     "pydantic",
     "httpx2",
     "openai",
+    "mcp",
 )
 
 

@@ -164,11 +164,16 @@ class Worker:
             raise self._failure() from None
 
     def answer(self) -> dict[str, Any]:
-        """The next line; what is not JSON is a library that prints, and passed over."""
+        """The next line; what is not JSON is a library that prints, and passed over.
+
+        Raises `BenchError` where the process has ended, or says an `error`.
+        """
         assert self._process.stdout is not None
         while line := self._process.stdout.readline():
             if line.startswith(b"{"):
                 answer: dict[str, Any] = json.loads(line)
+                if "error" in answer:
+                    raise BenchError(f"`{self._name}`:\n{answer['error']}")
                 return answer
         raise self._failure()
 

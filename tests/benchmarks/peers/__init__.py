@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from tests.benchmarks.machine import installed
 
-__all__ = ["MODEL", "PEERS", "PROMPT", "About", "Peer", "chat", "python_of"]
+__all__ = ["MODEL", "PEERS", "PROMPT", "About", "Peer", "chat", "python_in", "python_of"]
 
 ROOT = Path(__file__).resolve().parents[3]
 #: Where the session `bench` makes the environments of the foreign peers.
@@ -105,10 +105,13 @@ PEERS: dict[str, About] = {
 
 def python_of(peer: About) -> str | None:
     """The interpreter that has the packages of a peer, None where there is none."""
-    if peer.environment is None:
-        return sys.executable
+    return sys.executable if peer.environment is None else python_in(peer.environment)
+
+
+def python_in(environment: str) -> str | None:
+    """The interpreter of an environment that the session `bench` makes, None where it is not there."""
     for where in ("bin/python", "Scripts/python.exe"):
-        path = ENVIRONMENTS / peer.environment / where
+        path = ENVIRONMENTS / environment / where
         if path.exists():
             return str(path)
     return None
