@@ -132,7 +132,17 @@ def test_noxfile_lists_its_sessions_without_an_environment() -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "There is no session 'no-such-session'." in result.stdout
-    for name in ("demo", "tests", "lint", "types", "bench", "dev", "realserver", "reliability"):
+    for name in (
+        "conformance",
+        "demo",
+        "tests",
+        "lint",
+        "types",
+        "bench",
+        "dev",
+        "realserver",
+        "reliability",
+    ):
         assert re.search(rf"^  {name} +\w.+\.$", result.stdout, re.M), name
 
 

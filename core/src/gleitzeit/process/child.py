@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -62,6 +63,8 @@ class Child:
         It gets exactly the variables of `launch`, three pipes, no other descriptor, and a session and
         process group of its own. The arguments of the launcher hold neither command nor variables.
         """
+        if not _anywhere(launch):  # which a launcher would find out at the price of an interpreter
+            raise _refused(launch, f"exec {errno.ENOENT} {os.strerror(errno.ENOENT)}")
         ours, theirs = socket.socketpair()
         try:
             popen = subprocess.Popen(  # noqa: ASYNC220 - a vfork and exec, as asyncio does it
@@ -195,6 +198,15 @@ class Child:
             if pipe is not None:
                 pipe.close()
         await asyncio.sleep(0)  # the loop closes transports in its next turn
+
+
+def _anywhere(launch: Launch) -> bool:
+    """Is there any file that the command may mean? Whether it can be run is for the kernel to say."""
+    command, folder = launch.command[0], launch.cwd or ""
+    if os.sep in command:
+        return os.path.exists(os.path.join(folder, command)) or not os.path.isdir(folder or ".")
+    places = launch.env.get("PATH", os.defpath).split(os.pathsep)
+    return any(os.path.exists(os.path.join(folder, place, command)) for place in places)
 
 
 def _refused(launch: Launch, report: str) -> CannotConnectError:
