@@ -88,7 +88,7 @@ class ItemWriter:
         for part in parts:
             state = part.state_for(self._owner) if self._owner is not None else None
             if calls and isinstance(part, TextPart) and not part.text:
-                continue  # some servers stream it behind the calls, where it would part them from their results
+                continue  # some servers stream it behind the calls, whose results must follow them
             if state is not None:
                 item, raw = decode_item(state.encode()), msgspec.Raw(state.encode())
                 items.append(self._given(part, item, raw))
