@@ -11,7 +11,7 @@ from gleitzeit_plugin_openai import OpenAI
 
 from gleitzeit import Chat, Host, Request
 from gleitzeit.discovery import Index
-from gleitzeit.errors import DeadlineError, GleitzeitError
+from gleitzeit.errors import GleitzeitError
 from tests.reliability.cases import Case, Expected
 from tests.reliability.held import held, settled
 from tests.reliability.proxy import Fault, FaultProxy, closed_port
@@ -106,9 +106,8 @@ def _judge(cell: Cell, case: Case, streamed: bool, retries: int, late: float) ->
     cell.must(type(error) is expected.error, f"{error!r} is no {expected.error.__name__}")
     cell.must(error.sent is expected.sent, f"sent is {error.sent}, not {expected.sent}")
     cell.must(error.retryable is expected.retryable, f"retryable is {error.retryable}")
-    # The deadline is the call's, whoever was being asked.
-    nobody = isinstance(error, DeadlineError) and not error.retryable
-    cell.must(error.provider == ("local" if not nobody else None), f"provider is {error.provider!r}")
+    # The deadline is the call's, and tells who was being asked.
+    cell.must(error.provider == "local", f"provider is {error.provider!r}")
     _judge_details(cell, expected, error, streamed)
 
 
