@@ -87,6 +87,11 @@ class Handlers:
             "completion/complete": self._complete,
         }
 
+    @property
+    def methods(self) -> frozenset[str]:
+        """What it answers."""
+        return frozenset(self._known)
+
     async def __call__(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """Answer a message; raises nothing but the SDK's errors, which tell no more than they should."""
         handler = self._known.get(ctx.method)

@@ -7,7 +7,7 @@ import contextlib
 import hmac
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,7 @@ import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
 
 from gleitzeit.errors import ConfigError
+from gleitzeit_plugin_mcp.serve.front import Front
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
@@ -27,6 +28,8 @@ __all__ = ["application", "loopback", "served"]
 BODY: Final = 32 * 2**20
 #: Seconds for connections to end after the answers in flight have been given.
 GRACE: Final = 2
+#: Seconds that a connection may rest: longer than clients keep one (httpx: 5), lest both end it at once.
+KEPT: Final = 60
 _HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -41,9 +44,14 @@ def loopback(host: str) -> bool:
 
 
 def application(
-    server: Server[Any], *, host: str, token: str | None, allowed_hosts: tuple[str, ...]
+    server: Server[Any],
+    *,
+    host: str,
+    token: str | None,
+    allowed_hosts: tuple[str, ...],
+    front: Mapping[str, Any],
 ) -> Starlette:
-    """The SDK's application; with `token`, nobody gets in without."""
+    """The SDK's application behind a `Front` made with `front`; with `token`, nobody gets in without."""
     near = loopback(host)
     names = (*(_HOSTS if near else ()), *allowed_hosts)
     # Without a list of names a token must do: a page of somebody else's has none.
@@ -58,6 +66,8 @@ def application(
         ],
     )
     app = server.streamable_http_app(transport_security=security, max_request_body_size=BODY)
+    # Added first: the token is asked for before it.
+    app.add_middleware(Front, manager=server.session_manager, security=security, body=BODY, **front)
     if token is not None:
         app.add_middleware(_Guard, token=token)
     return app
@@ -128,7 +138,9 @@ async def served(
             access_log=False,
             lifespan="on",
             timeout_graceful_shutdown=GRACE,
+            timeout_keep_alive=KEPT,
             server_header=False,
+            proxy_headers=False,
             ws="none",
         )
         server = _Server(settings)

@@ -36,8 +36,17 @@ _OURS, _THEIRS = "park:", "pass:"
 def asked(context: ServerRequestContext[Any, Any]) -> dict[str, Any]:
     """What the client says that it can be asked."""
     found = context.session.client_capabilities
-    said = {} if found is None else found.model_dump(by_alias=True, mode="json", exclude_none=True)
-    return {key: said[key] for key in _ASKED if key in said}
+    if found is None:
+        return {}
+    state = context.session._connection.state
+    known: Any
+    said: dict[str, Any]
+    known, said = state.get("gleitzeit-asked", (None, {}))
+    if known is not found:
+        whole = found.model_dump(by_alias=True, mode="json", exclude_none=True)
+        said = {key: whole[key] for key in _ASKED if key in whole}
+        state["gleitzeit-asked"] = found, said
+    return said
 
 
 class _Told:
