@@ -25,6 +25,11 @@ def crowd(tmp_path, monkeypatch):
     return index
 
 
+async def least_work(index):
+    """The work of a call without what the event loop has to do beside it at times, which only adds."""
+    return min([await work_of_a_call(index) for _ in range(5)], key=len)
+
+
 async def work_of_a_call(index):
     """The calls of functions, Python's and C's, that one `host.call` makes once its route is compiled."""
     async with Host({}, plugins={"backup": Backup}, environ={}, index=index) as host:
@@ -48,8 +53,8 @@ async def work_of_a_call(index):
 
 
 async def test_idle_plugins_do_not_change_what_a_call_does(crowd):
-    alone = await work_of_a_call(Index())
-    assert await work_of_a_call(crowd) == alone
+    alone = await least_work(Index())
+    assert await least_work(crowd) == alone
     assert len(alone) < 200
 
 
