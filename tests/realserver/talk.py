@@ -63,7 +63,8 @@ async def answer(host: Host, request: Request, stream: bool) -> tuple[Reply, lis
 
 async def converse(host: Host, request: Request, stream: bool) -> Ending:
     """A conversation with the tool, to its end."""
-    conversation = host.converse(request, tools=[WEATHER.name])
+    # The model knows this tool and no other, however small its window is.
+    conversation = host.converse(request, tools=[WEATHER.name], defer=False)
     if not stream:
         return await conversation
     async with conversation:
