@@ -14,7 +14,7 @@ import gleitzeit
 
 ROOT = Path(gleitzeit.__file__).parent
 FLOORS = [
-    {"errors", "values", "policy", "version"},
+    {"errors", "values", "policy", "records", "version"},
     {"kinds", "hookspecs", "plugin"},
     {
         "discovery",

@@ -6,7 +6,6 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field  # not attrs: it alone costs half of a listing's time
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from gleitzeit.distributions import (
 from gleitzeit.errors import AmbiguousPluginError, PluginLoadError, PluginNotFoundError
 from gleitzeit.manifest import Manifest, Shipped
 from gleitzeit.near import did_you_mean
+from gleitzeit.records import KW_ONLY, field, record
 
 __all__ = ["SECTIONS", "Entry", "Index", "scan"]
 
@@ -39,7 +39,7 @@ SECTIONS: Final[Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Entry:
     """A plugin that is installed, or handed over in person (`plugin`)."""
 
@@ -95,6 +95,25 @@ class Entry:
         return found
 
 
+#: (kind, name) -> the distribution of ours that has the plugin, where that is not called after it. Whoever
+#: is told to install a name that nobody has taken may get what somebody else puts there.
+_HOMES: Final[Mapping[tuple[str, str], str]] = {
+    ("http", "fast"): "http-fast",
+    ("plain", "limits"): "guard-limits",
+    ("provider", "azure-openai"): "openai",
+    ("provider", "huggingface-router"): "huggingface",
+    ("strategy", "cheapest"): "balance",
+    ("strategy", "hedge"): "balance",
+    ("strategy", "least-busy"): "balance",
+    ("strategy", "p2c"): "balance",
+    ("strategy", "priority"): "balance",
+    ("strategy", "random"): "balance",
+    ("strategy", "round-robin"): "balance",
+    ("strategy", "sticky"): "balance",
+    ("strategy", "weighted"): "balance",
+}
+
+
 class Index:
     """What is installed. `problems` are faults that belong to no single entry."""
 
@@ -134,8 +153,8 @@ class Index:
         return found[0]
 
     def _missing(self, kind: str, name: str) -> PluginNotFoundError:
-        distribution = f"gleitzeit-plugin-{'mcp-' if kind == 'transport' else ''}{name}"
-        hint = f"pip install {distribution}"
+        own = f"mcp-{name}" if kind == "transport" else name
+        hint = f"pip install gleitzeit-plugin-{_HOMES.get((kind, name), own)}"
         question = did_you_mean(name, [entry.name for entry in self.of_kind(kind)])
         others = sorted({entry.kind for entry in self.entries if entry.name == name})
         if question:

@@ -7,12 +7,12 @@ would begin with; how they are after a start only a host can say.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass  # not attrs: it alone costs half of a listing's time
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from gleitzeit.config.implicit import needed
 from gleitzeit.discovery import SECTIONS
+from gleitzeit.records import KW_ONLY, record
 from gleitzeit.standing import Standing, judge, stand
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ __all__ = [
 NOT_ASKED: Final = "not asked; use --live"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PluginRow:
     """An instance, or a plugin that has none (`instance` is empty).
 
@@ -56,7 +56,7 @@ class PluginRow:
     summary: str = ""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ModelRow:
     """A name that a call may be sent to. `name` ends in `/…` where an instance's models are not known."""
 
@@ -76,7 +76,7 @@ class ModelRow:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ToolRow:
     """A tool, or an instance whose tools are not known (`name` ends in `/…`)."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import KW_ONLY, dataclass, field  # not attrs: it alone costs half of a listing's time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from gleitzeit.errors import ConfigError, PluginError, PluginLoadError
 from gleitzeit.near import did_you_mean
+from gleitzeit.records import KW_ONLY, field, record
 
 if TYPE_CHECKING:
     from gleitzeit.discovery import Entry
@@ -35,7 +35,7 @@ _NUMBERS: Final = ("context_tokens", "output_tokens")
 _MODEL: Final = ("name", *_TEXTS, "description", "version", *_NUMBERS, "metadata")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Manifest:
     """What a plugin says of itself without being imported."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass  # not attrs: it alone costs half of a listing's time
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from gleitzeit.errors import (
     PluginLoadError,
     PluginNotFoundError,
 )
+from gleitzeit.records import record
 from gleitzeit.version import API_VERSION
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Standing", "check_api", "judge", "stand"]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Standing:
     """`state` is a word of `gleitzeit.values.State`: "discovered" where nothing speaks against a start."""
 
@@ -43,7 +43,8 @@ def stand(instance: InstanceConfig, index: Index, host: HostConfig) -> Standing:
     if not instance.enabled:
         disabled = PluginError(
             f"{instance.kind} {instance.name!r} is disabled",
-            hint="remove enabled = false",
+            hint="remove enabled = false"
+            + (", or start it with `host.servers.start`" if instance.section == "servers" else ""),
             provider=instance.name,
         )
         return Standing(standing.entry, "disabled", disabled)

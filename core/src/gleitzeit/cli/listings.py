@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +12,7 @@ from gleitzeit.cli.failures import explain
 from gleitzeit.cli.output import Output
 from gleitzeit.cli.settings import read
 from gleitzeit.cli.table import Column
+from gleitzeit.records import replace
 
 if TYPE_CHECKING:
     from gleitzeit.catalogue import Offer, Thing
@@ -65,7 +65,7 @@ def plugins(options: Namespace, output: Output) -> int:
     if options.live:
         rows = _alive(rows, _ask(options, output, _health))
     if output.json:
-        output.document({"plugins": [asdict(row) for row in rows]})
+        output.document({"plugins": [vars(row) for row in rows]})
     elif not rows:
         output.note("no plugin is installed; try: pip install gleitzeit-plugin-scripted")
     else:
@@ -99,7 +99,7 @@ def models(options: Namespace, output: Output) -> int:
     if options.names:
         _names(output, [row.name for row in rows])
     elif output.json:
-        output.document({"models": [asdict(row) for row in rows], "errors": errors})
+        output.document({"models": [vars(row) for row in rows], "errors": errors})
     elif not rows:
         what = f"with capability {options.capability!r} " if options.capability else ""
         output.note(f"no model {what}is known" + ("" if options.live else "; --live asks the providers"))
@@ -135,7 +135,7 @@ def tools(options: Namespace, output: Output) -> int:
     if options.names:
         _names(output, [row.name for row in rows])
     elif output.json:
-        shown = [{**asdict(row), **schemas.get(row.name, {})} for row in rows]
+        shown = [{**vars(row), **schemas.get(row.name, {})} for row in rows]
         output.document({"tools": shown, "errors": errors})
     elif not rows:
         output.note(f"no tool {f'like {options.pattern!r} ' if options.pattern else ''}is known")
@@ -157,8 +157,6 @@ def _unusable(rows: Iterable[listing.PluginRow], output: Output) -> dict[str, An
 
 def _alive(rows: Iterable[listing.PluginRow], healths: Sequence[InstanceHealth]) -> list[listing.PluginRow]:
     """The static rows with what the host says of their instances."""
-    from dataclasses import replace
-
     known = {(each.kind, each.name): each for each in healths}
     found = []
     for row in rows:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from gleitzeit.config.implicit import implicit
 from gleitzeit.config.model import Config
 from gleitzeit.errors import ConfigError
+from gleitzeit.records import replace
 
 if TYPE_CHECKING:
     from gleitzeit.discovery import Index

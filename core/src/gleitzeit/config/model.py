@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field  # not attrs: it alone costs half of a listing's time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from gleitzeit.manifest import as_model
+from gleitzeit.records import KW_ONLY, field, record
 
 if TYPE_CHECKING:
     from gleitzeit.discovery import Index
@@ -33,7 +33,7 @@ SHIPPED: Final = "shipped"
 ADDRESSES: Final = frozenset({"base_url", "url", "endpoint"})
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Source:
     """Where a value comes from, in words: `gleitzeit.toml:12`, `environment variable X`."""
 
@@ -46,7 +46,7 @@ class Source:
         return self.where
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class InstanceConfig:
     """One configured plugin.
 
@@ -99,7 +99,7 @@ class InstanceConfig:
         return f"{self.section or self.kind}.{self.name}"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RouteConfig:
     """A name for several targets in order of preference.
 
@@ -114,7 +114,7 @@ class RouteConfig:
     allow_strategies: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ToolsetConfig:
     """A name, `@NAME`, for tools: those of `tools` that are of the categories and tags, less `exclude`.
 
@@ -129,7 +129,7 @@ class ToolsetConfig:
     exclude: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class HttpConfig:
     """The host's one HTTP client. A proxy may carry a password and is never shown.
 
@@ -143,7 +143,7 @@ class HttpConfig:
     connect_timeout: float = 5.0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class HostConfig:
     """The host's own settings. Times are in seconds.
 
@@ -169,7 +169,7 @@ class HostConfig:
     resilience: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Config:
     """A whole configuration, immutable."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gleitzeit.config.codes import codes
+from gleitzeit.records import field, record
 
 __all__ = [
     "SECTIONS",
@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RetryConfig:
     """When a call is repeated; times in seconds.
 
@@ -38,7 +38,7 @@ class RetryConfig:
     by_code: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class BreakerConfig:
     """When a target is left alone: after so many failures in a row, for so many seconds."""
 
@@ -48,7 +48,7 @@ class BreakerConfig:
     half_open_max_calls: int = 2
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class BulkheadConfig:
     """How many calls at once, and how many may wait; None: any number."""
 
@@ -56,7 +56,7 @@ class BulkheadConfig:
     max_queue: int = 1000
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RateLimitConfig:
     """How much in a minute; None: as much as the upstream takes."""
 
@@ -64,7 +64,7 @@ class RateLimitConfig:
     tokens_per_minute: float | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TimeoutsConfig:
     """Seconds for one attempt, until a stream's first event, between events, and in a queue; 0: no limit."""
 
@@ -74,7 +74,7 @@ class TimeoutsConfig:
     queue: float = 10.0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Resilience:
     """What holds for one target, or for an instance as a whole."""
 
