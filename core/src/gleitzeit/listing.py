@@ -210,7 +210,7 @@ def _models(instance: InstanceConfig, entry: Entry | None, data: Known) -> Itera
     for row in rows:
         more = data.add(row, row["name"], instance, entry)
         yield _model(instance, {**row, **more}, "configuration" if own else "manifest")
-    if not own:
+    if not own and instance.section != "servers":  # a server serves the models that its entry lists
         listing = manifest is None or not manifest.hooks or "provide_models" in manifest.hooks
         note = f"takes names like {', '.join(patterns)}" if patterns else NOT_ASKED
         if patterns or (listing and not rows):

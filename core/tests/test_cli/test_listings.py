@@ -170,6 +170,15 @@ def test_models_that_only_the_provider_knows_are_said_to_be_unknown(site: Any, r
     assert (row["name"], row["note"]) == ("dark/…", "not asked; use --live")
 
 
+def test_servers_are_listed_with_the_models_that_their_entries_name_and_no_others(
+    site: Any, run: Run
+) -> None:
+    site.plugin("mcp")
+    site.config('[servers.clock]\ncommand = "clock"\n[servers.poet]\ncommand = "poet"\nmodels = ["ode"]\n')
+    found = run("models", "--json").json()["models"]
+    assert [row["name"] for row in found if row["plugin"] == "mcp"] == ["poet/ode"]
+
+
 def test_patterns_of_names_are_shown(site: Any, run: Run) -> None:
     site.plugin("wide", patterns=["wide-*"], capabilities=["vision"])
     [row] = rows(run("models", "--json"), "models", instance="wide")
