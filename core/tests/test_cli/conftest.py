@@ -27,8 +27,9 @@ import sys
 from gleitzeit.errors import OverloadedError
 from gleitzeit.plugin import Provider
 from gleitzeit.values import (
-    Chat, Embedding, Finished, Health, ImagePart, Label, Model, PartDone, Progress, Reply, Started, Stream,
-    TextDelta, TextPart, ThinkingDelta, Tool, ToolCallPart, Usage, UsageUpdate,
+    Chat, Embedding, FilePart, Finished, Health, ImagePart, Label, Message, Model, PartDone, Progress, Prompt,
+    PromptArgument, Reply, Resource, Started, Stream, TextDelta, TextPart, ThinkingDelta, Tool, ToolCallPart,
+    Usage, UsageUpdate,
 )
 
 NUMBER = {"type": "integer"}
@@ -68,6 +69,14 @@ class Desk(Provider):
     def provide_tools(self):
         return TOOLS.values()
 
+    def provide_resources(self):
+        yield Resource("note://a", name="first", description="a note", media_type="text/plain", size=5)
+        yield Resource("note://{id}", name="any", template=True)
+
+    def provide_prompts(self):
+        topic, tone = PromptArgument("topic", required=True), PromptArgument("tone")
+        yield Prompt("ask", description="asks about a topic", arguments=[topic, tone])
+
     def lifespan(self):
         return Sitting()
 
@@ -82,6 +91,13 @@ class Desk(Provider):
             return Reply(vectors=[(1.0, 0.5) for _ in request.operation.inputs])
         if kind == "classification":
             return Reply(labels=[(Label("good", score=0.75),)])
+        if kind == "read_resource":
+            told = FilePart(data=b"\\0raw", media_type="application/x-raw")
+            return Reply([TextPart("hello"), told] if request.operation.uri == "note://a" else [told])
+        if kind == "get_prompt":
+            given = request.operation.arguments
+            said = f"Tell me of {given['topic']}, {given.get('tone', 'plainly')}."
+            return Reply(messages=[Message("user", said)])
         if kind == "invoke":
             return Reply(data={"method": request.operation.method, "principal": request.principal})
         return Stream(self.chat(request)) if request.stream else await Stream(self.chat(request)).collect()

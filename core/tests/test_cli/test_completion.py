@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gleitzeit.cli.completion import script
-from gleitzeit.cli.parser import SHELLS, build, commands
+from gleitzeit.cli.options import SHELLS
+from gleitzeit.cli.parser import build, commands
 
 Run = Callable[..., Any]
 

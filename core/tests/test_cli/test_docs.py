@@ -20,7 +20,7 @@ def text() -> str:
 
 TREE = commands(build())
 LEAVES = {" ".join(path): parser for path, parser in TREE if parser.get_default("run")}
-SHARED = ("chat", "call", "tool")
+SHARED = ("chat", "call", "tool", "read", "prompt")
 
 
 def options(parser: argparse.ArgumentParser) -> set[str]:

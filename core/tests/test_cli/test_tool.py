@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gleitzeit import values
 from gleitzeit.cli.call import request
-from gleitzeit.cli.parser import OPERATIONS, parse
+from gleitzeit.cli.options import OPERATIONS
+from gleitzeit.cli.parser import parse
 from gleitzeit.cli.tool import arguments
 from gleitzeit.errors import UsageError
 from gleitzeit.values import Operation, Reply, Tool

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gleitzeit.catalogue import Offer, Thing
     from gleitzeit.host import Host, InstanceHealth
 
-__all__ = ["models", "plugins", "tools"]
+__all__ = ["matches", "models", "names", "offered", "plugins", "tools"]
 
 _STATES: Final = {
     "active": "green",
@@ -92,12 +92,12 @@ def models(options: Namespace, output: Output) -> int:
     config, index = read(options, output)
     rows = listing.models(index, config, options.capability)
     if options.live:
-        names = [row for row in rows if not row.instance]
-        rows = [*names, *_live_models(options, output, errors)]
+        routes = [row for row in rows if not row.instance]
+        rows = [*routes, *_live_models(options, output, errors)]
     else:
         errors = _unusable(listing.plugins(index, config), output)
     if options.names:
-        _names(output, [row.name for row in rows])
+        names(output, [row.name for row in rows])
     elif output.json:
         output.document({"models": [vars(row) for row in rows], "errors": errors})
     elif not rows:
@@ -133,7 +133,7 @@ def tools(options: Namespace, output: Output) -> int:
         rows = listing.tools(index, config, options.pattern)
         errors = _unusable(listing.plugins(index, config), output)
     if options.names:
-        _names(output, [row.name for row in rows])
+        names(output, [row.name for row in rows])
     elif output.json:
         shown = [{**vars(row), **schemas.get(row.name, {})} for row in rows]
         output.document({"tools": shown, "errors": errors})
@@ -175,7 +175,7 @@ def _alive(rows: Iterable[listing.PluginRow], healths: Sequence[InstanceHealth])
 
 def _live_models(options: Namespace, output: Output, errors: dict[str, Any]) -> list[listing.ModelRow]:
     rows: list[listing.ModelRow] = []
-    for plugin, offer in _offers(options, output, "models", errors):
+    for plugin, offer in offered(options, output, "models", errors):
         source = "last known" if offer.stale else "live" if offer.error is None else "static"
         rows += [
             listing.ModelRow(
@@ -205,17 +205,16 @@ def _live_tools(
     boxes: dict[str, str] = {}
     members: set[str] | None = None
     if options.pattern is not None and options.pattern.startswith("@"):
-        members = {each.name for each in _ask(options, output, lambda host: host.tools(set=options.pattern))}
-    for plugin, offer in _offers(options, output, "tools", errors, boxes):
+        found = _ask(options, output, lambda host: host.tools(set=options.pattern))
+        members = {each.name for each in found}
+    for plugin, offer in offered(options, output, "tools", errors, boxes):
         kept = [(each.item, f"{each.why}: {each.reason}; {each.hint}") for each in offer.kept]
         for tool, note in [*((tool, "") for tool in offer.items), *kept]:
             name = f"{offer.instance}/{tool.name}"
             if members is not None:
                 wanted = name in members
             else:
-                wanted = options.pattern is None or any(
-                    fnmatchcase(each, options.pattern) for each in (name, tool.name)
-                )
+                wanted = matches(options.pattern, name, tool.name)
             if wanted:
                 sandbox = boxes.get(offer.instance, "")
                 rows.append(
@@ -234,7 +233,12 @@ def _live_tools(
     return rows, schemas
 
 
-def _offers(
+def matches(pattern: str | None, *texts: str) -> bool:
+    """Is one of the names like the pattern? None: every name is."""
+    return pattern is None or any(fnmatchcase(text, pattern) for text in texts)
+
+
+def offered(
     options: Namespace,
     output: Output,
     thing: Thing,
@@ -244,6 +248,7 @@ def _offers(
     """(plugin, offer) of every provider; those that failed are told on standard error, and in `errors`."""
 
     async def ask(host: Host) -> tuple[list[Offer], list[InstanceHealth]]:
+        # There is no later for whoever ends with the list: those that start slowly are waited for.
         return await host.offers(thing), await host.health()
 
     offers, healths = _ask(options, output, ask)
@@ -273,7 +278,7 @@ def _dollars(row: listing.ModelRow, word: str) -> str:
     return f"{amount:.6g}" if type(amount) in (int, float) else ""
 
 
-def _names(output: Output, names: Iterable[str]) -> None:
+def names(output: Output, names: Iterable[str]) -> None:
     text = "\n".join(name for name in names if not name.endswith("/…"))
     if text:
         output.text(text)
