@@ -27,9 +27,9 @@ import sys
 from gleitzeit.errors import OverloadedError
 from gleitzeit.plugin import Provider
 from gleitzeit.values import (
-    Chat, Embedding, FilePart, Finished, Health, ImagePart, Label, Message, Model, PartDone, Progress, Prompt,
-    PromptArgument, Reply, Resource, Started, Stream, TextDelta, TextPart, ThinkingDelta, Tool, ToolCallPart,
-    Usage, UsageUpdate,
+    Chat, Elicitation, Embedding, FilePart, Finished, Health, ImagePart, Label, Message, Model, PartDone,
+    Progress, Prompt, PromptArgument, Reply, Resource, Started, Stream, TextDelta, TextPart, ThinkingDelta,
+    Tool, ToolCallPart, Usage, UsageUpdate,
 )
 
 NUMBER = {"type": "integer"}
@@ -45,7 +45,14 @@ TOOLS = {
             "table": {"type": "object"}, "maybe": {"anyOf": [{"type": "integer"}, {"type": "null"}]}}}),
     "fail": Tool("fail", description="fails"),
     "picture": Tool("picture", description="draws"),
+    "form": Tool("form", description="puts a form to a person"),
 }
+FORM = {"type": "object", "required": ["name", "size"], "properties": {
+    "name": {"type": "string", "title": "Your name"},
+    "size": {"type": "integer"},
+    "colour": {"type": "string", "oneOf": [{"const": "r", "title": "red"}, {"const": "g", "title": "green"}]},
+    "days": {"type": "array", "items": {"type": "string", "enum": ["mon", "tue"]}},
+    "sure": {"type": "boolean", "default": True}, "note": {"type": "string"}}}
 USAGE = Usage(input=3, output=4)
 
 
@@ -85,6 +92,11 @@ class Desk(Provider):
 
     async def call(self, request):
         kind = request.operation.kind
+        if kind == "tool_call" and request.name == "form":
+            url = request.operation.arguments.get("url")
+            answer = await self.context.elicit(Elicitation("Who\\x1b are you?", instance="", url=url,
+                                                           schema=None if url else FORM))
+            return Reply(data={"action": answer.action, "content": answer.content})
         if kind == "tool_call":
             return self.tool(request.name, request.operation.arguments)
         if kind == "embedding":

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from typing import Final, Literal
 
 from gleitzeit.cli.output import Output
+from gleitzeit.cli.person import present, read_line, turn
 from gleitzeit.cli.render import arguments_of
 from gleitzeit.cli.table import clean
 from gleitzeit.conversation import Approve
 from gleitzeit.values import ToolCallPart, Verdict
 
-__all__ = ["Asking", "approval", "read_line"]
+__all__ = ["Asking", "approval"]
 
 NO_TERMINAL: Final = "nobody can be asked: standard input or error is no terminal"
 HINT: Final = "--approve always lets tools run"
@@ -24,7 +23,7 @@ def approval(word: Literal["ask", "always", "never"] | None, output: Output) -> 
         return None
     if word == "never":
         return lambda call, target: Verdict.deny("no tool may run: --approve never")
-    if not (output.talks and sys.stdin is not None and sys.stdin.isatty()):
+    if not present(output):
         output.note(f"note: tools will be denied, {NO_TERMINAL}; {HINT}", "yellow")
         return lambda call, target: Verdict.deny(NO_TERMINAL)
     return Asking(output)
@@ -36,10 +35,9 @@ class Asking:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._always: set[str] = set()
-        self._one = asyncio.Lock()
 
     async def __call__(self, call: ToolCallPart, target: str) -> Verdict:
-        async with self._one:
+        async with turn():
             if target in self._always:
                 return Verdict.allow()
             question = f"run {clean(target)} {arguments_of(call)} ? [y]es, [n]o, [a]lways this tool: "
@@ -50,22 +48,3 @@ class Asking:
             return (
                 Verdict.allow() if answer in ("y", "yes", "a", "always") else Verdict.deny("the user said no")
             )
-
-
-async def read_line() -> str:
-    """The next line from the terminal; empty at its end. Can be cancelled, except on Windows."""
-    loop = asyncio.get_running_loop()
-    line: asyncio.Future[str] = loop.create_future()
-
-    def ready() -> None:
-        if not line.done():
-            line.set_result(sys.stdin.readline())
-
-    try:
-        loop.add_reader(sys.stdin, ready)
-    except NotImplementedError:  # Windows
-        return await asyncio.to_thread(sys.stdin.readline)
-    try:
-        return await line
-    finally:
-        loop.remove_reader(sys.stdin)

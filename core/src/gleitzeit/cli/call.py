@@ -29,6 +29,7 @@ def run(options: Namespace, output: Output) -> int:
         options,
         output,
         lambda host: send(Pulling(host, options, output), asked, output, stream=options.stream),
+        person=True,
     )
 
 

@@ -75,7 +75,7 @@ def run(options: Namespace, output: Output) -> int:
         await turn(host, asked.evolve(target=model), options, output, approve)
         return 0
 
-    return with_host(options, output, work)
+    return with_host(options, output, work, person=True)
 
 
 async def turn(

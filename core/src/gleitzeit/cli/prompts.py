@@ -58,7 +58,7 @@ def fill(options: Namespace, output: Output) -> int:
             text = read_file(text[1:], key).decode(errors="replace")
         values[key] = text
     asked = GetPrompt(values).to(options.name, timeout=options.timeout, **addressing(options))
-    return with_host(options, output, lambda host: send(host, asked, output))
+    return with_host(options, output, lambda host: send(host, asked, output), person=True)
 
 
 def _arguments(prompt: Prompt) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from gleitzeit.cli.approve import read_line
 from gleitzeit.cli.output import Output
+from gleitzeit.cli.person import present, read_line, turn
 from gleitzeit.cli.render import Renderer
 from gleitzeit.cli.table import clean
 from gleitzeit.errors import PluginError, UnknownModelError
@@ -94,12 +93,13 @@ class Pulling:
         if self._yes:
             self._output.note(f"{instance} does not have {model}: downloading it")
             return True
-        if not (self._output.talks and sys.stdin is not None and sys.stdin.isatty()):
+        if not present(self._output):
             error.hint = f"--yes downloads it; or {error.hint}" if error.hint else "--yes downloads it"
             return False
         question = f"{clean(instance)} does not have {clean(model)}. Download it? [Y/n] "
-        self._output.say(question, "yellow", end="")
-        answer = await read_line()  # nothing at all at the end of input, which is no
+        async with turn():
+            self._output.say(question, "yellow", end="")
+            answer = await read_line()  # nothing at all at the end of input, which is no
         return answer.strip().lower() in ("", "y", "yes") and answer != ""
 
 

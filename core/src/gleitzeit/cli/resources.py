@@ -70,14 +70,14 @@ def read(options: Namespace, output: Output) -> int:
         )
     asked = ReadResource(uri).to(instance, timeout=options.timeout, **addressing(options))
     if options.output is None:
-        return with_host(options, output, lambda host: send(host, asked, output))
+        return with_host(options, output, lambda host: send(host, asked, output), person=True)
 
     async def work(host: Host) -> Reply:
         return await host.call(asked)
 
     data = b"".join(
         part.text.encode() if isinstance(part, TextPart) else getattr(part, "data", None) or b""
-        for part in with_host(options, output, work).parts
+        for part in with_host(options, output, work, person=True).parts
     )
     try:
         Path(options.output).write_bytes(data)

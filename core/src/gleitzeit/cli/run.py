@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gleitzeit.cli.failures import HANGUP, TERMINATED
+from gleitzeit.cli.form import form
 from gleitzeit.cli.logs import logs
 from gleitzeit.cli.settings import read
 from gleitzeit.host import Host
@@ -117,18 +118,24 @@ def stoppable() -> Iterator[Signals]:
 
 
 def with_host(
-    options: Namespace, output: Output, work: Callable[[Host], Coroutine[Any, Any, T]], *, drains: bool = True
+    options: Namespace,
+    output: Output,
+    work: Callable[[Host], Coroutine[Any, Any, T]],
+    *,
+    drains: bool = True,
+    person: bool = False,
 ) -> T:
     """What `work` gives with an open host; after a signal it is closed, and `StoppedError` raised.
 
     The first SIGTERM or SIGHUP lets calls in flight finish, for at most `host.drain_timeout`, unless
-    not `drains`; the second, and Ctrl-C, cancel them.
+    not `drains`; the second, and Ctrl-C, cancel them. With `person`, questions of servers are put to
+    whoever sits at the terminal.
     """
     config, index = read(options, output)
     drain = Drain(output)
 
     async def main() -> T:
-        async with Host(config, index=index) as host:
+        async with Host(config, index=index, on_elicit=form(output) if person else None) as host:
             return await (drain.run(host, work(host)) if drains else work(host))
 
     with logs(output):

@@ -41,7 +41,7 @@ def run(options: Namespace, output: Output) -> int:
         asked = ToolCall(values).to(name, timeout=options.timeout, **addressing(options))
         return await send(host, asked, output)
 
-    return with_host(options, output, work)
+    return with_host(options, output, work, person=True)
 
 
 def arguments(name: str, tool: Tool, words: Sequence[str]) -> dict[str, Any]:
