@@ -14,10 +14,8 @@ from pathlib import Path
 
 import pytest
 
-TASK_GRACE = 0.3  # seconds for tasks that are already on their way out
-GRACE = float(
-    os.environ.get("LEFTOVERS_GRACE", "2")
-)  # seconds for threads and processes to end, and for descriptors to close
+#: Seconds for what is already on its way out: tasks, threads, processes, descriptors.
+GRACE = float(os.environ.get("LEFTOVERS_GRACE", "2"))
 
 _BEFORE = pytest.StashKey[dict[str, set[object]]]()
 _FAILED = pytest.StashKey[bool]()
@@ -90,7 +88,7 @@ async def _no_tasks_left() -> AsyncGenerator[None, None]:
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
     if left:
-        _, left = await asyncio.wait(left, timeout=TASK_GRACE)
+        _, left = await asyncio.wait(left, timeout=GRACE)
     if left:
         pytest.fail("the test left behind:\n" + "\n".join(f"  task {task!r}" for task in left), pytrace=False)
 

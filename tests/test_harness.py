@@ -1,5 +1,6 @@
 """The harness fails the tests that it should, and only those."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,8 @@ import pytest
 pytest_plugins = ["pytester"]
 
 GOOD = """
-    import asyncio, pathlib, socket, subprocess, sys, threading
-    import pytest
+    import asyncio, gc, os, pathlib, signal, socket, subprocess, sys, threading
+    import httpx2, pytest
 
     @pytest.fixture(scope="module")
     def wide():
@@ -49,6 +50,20 @@ GOOD = """
         await asyncio.to_thread(len, "")
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
         await process.wait()
+
+    def test_nobody_out_there_is_trusted():
+        (only,) = httpx2.create_ssl_context().get_ca_certs()
+        assert "thrown away" in str(only["subject"])
+
+    def test_what_was_imported_is_no_matter_of_the_collector():
+        assert gc.get_freeze_count() > 1000
+
+    def test_output_is_as_wide_as_it_likes():
+        assert "COLUMNS" not in os.environ
+
+    def test_ctrl_c_is_heard():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 """
 
 BAD = """
@@ -94,9 +109,14 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, repository: 
     return pytester
 
 
-def test_clean_tests_pass(run: pytest.Pytester) -> None:
+def test_clean_tests_pass(run: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     run.makepyfile(GOOD)
-    run.runpytest_subprocess().assert_outcomes(passed=7)
+    monkeypatch.setenv("COLUMNS", "120")
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell has it for a job in the background
+    try:
+        run.runpytest_subprocess().assert_outcomes(passed=11)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(
@@ -113,8 +133,16 @@ def test_every_offence_is_found(run: pytest.Pytester, monkeypatch: pytest.Monkey
         result.stdout.fnmatch_lines([f"*  {kind} *"])
 
 
-def test_feature_takes_ids_only(run: pytest.Pytester) -> None:
-    run.makepyfile("import pytest\n@pytest.mark.feature('greeting')\ndef test_x(): pass")
+@pytest.mark.parametrize(
+    "test, said",
+    [
+        ("feature('greeting')\ndef test_x(): pass", "feature takes ids such as"),
+        ("parametrize('y', [object()], ids=str)\ndef test_x(y): pass", "the same in every process"),
+    ],
+    ids=["feature", "address"],
+)
+def test_wrong_ids_are_refused(run: pytest.Pytester, test: str, said: str) -> None:
+    run.makepyfile(f"import pytest\n@pytest.mark.{test}")
     result = run.runpytest_subprocess("-p", "no:warnings")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*feature takes ids such as*"])
+    result.stderr.fnmatch_lines([f"*{said}*"])

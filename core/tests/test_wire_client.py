@@ -155,12 +155,11 @@ async def test_the_time_to_connect_may_be_set() -> None:
 
 
 async def test_a_closed_port_cannot_be_connected_to() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    async with make_client() as client:
-        with pytest.raises(httpx2.ConnectError) as caught:
-            await client.get(f"http://127.0.0.1:{port}")
+    with socket.socket() as held:  # bound, so that nobody gets it meanwhile, and nobody listens
+        held.bind(("127.0.0.1", 0))
+        async with make_client() as client:
+            with pytest.raises(httpx2.ConnectError) as caught:
+                await client.get(f"http://127.0.0.1:{held.getsockname()[1]}")
     assert isinstance(map_http_error(caught.value), CannotConnectError)
 
 

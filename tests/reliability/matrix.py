@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -65,10 +66,11 @@ async def check(case: Case, streamed: bool, retries: int = 0, *, patience: float
     `patience` stretches the limits in time, for a machine that does other things as well.
     """
     cell, before = Cell(), held()
-    async with upstream_port() as port, FaultProxy(port) as proxy:
+    async with upstream_port() as port, FaultProxy(port) as proxy, AsyncExitStack() as stack:
         retry = {"max_retries": retries, "base_delay": 0.01}
-        refused = f"http://127.0.0.1:{closed_port()}/v1"
-        urls = {"local": refused if case.connection == "refused" else proxy.url, "other": proxy.url}
+        urls = {"local": proxy.url, "other": proxy.url}
+        if case.connection == "refused":
+            urls["local"] = f"http://127.0.0.1:{stack.enter_context(closed_port())}/v1"
         async with openai_host(urls, {"retry": retry, "timeouts": dict(case.timeouts)}) as host:
             await _spoilt(host, proxy, case, streamed, cell)
             _judge(cell, case, streamed, retries, LATE * patience)

@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import os
+import selectors
 import sys
 
 import pytest
@@ -12,6 +14,7 @@ from tests.benchmarks.synthetic import TELLTALE, make
 from tests.reliability.faults import Backup
 
 COUNT = 100
+LOOP = (os.path.dirname(asyncio.__file__) + os.sep, selectors.__file__)
 
 
 @pytest.fixture
@@ -26,19 +29,22 @@ def crowd(tmp_path, monkeypatch):
 
 
 async def least_work(index):
-    """The work of a call without what the event loop has to do beside it at times, which only adds."""
+    """The work of a call without what the process has to do beside it at times, which only adds."""
     return min([await work_of_a_call(index) for _ in range(5)], key=len)
 
 
 async def work_of_a_call(index):
-    """The calls of functions, Python's and C's, that one `host.call` makes once its route is compiled."""
+    """The calls of functions, Python's and C's, that one `host.call` makes once its route is compiled.
+
+    Not those of the event loop, which may be woken by what earlier tests left to its threads.
+    """
     async with Host({}, plugins={"backup": Backup}, environ={}, index=index) as host:
         request = Chat("hi").to("backup/m")
         await host.call(request)
         made = []
 
         def note(frame, event, function):
-            if event in ("call", "c_call"):
+            if event in ("call", "c_call") and not frame.f_code.co_filename.startswith(LOOP):
                 made.append(frame.f_code.co_name if event == "call" else function.__name__)
 
         gc.collect()
@@ -55,7 +61,7 @@ async def work_of_a_call(index):
 async def test_idle_plugins_do_not_change_what_a_call_does(crowd):
     alone = await least_work(Index())
     assert await least_work(crowd) == alone
-    assert len(alone) < 200
+    assert 50 < len(alone) < 200
 
 
 async def test_idle_plugins_are_not_imported_by_opening_calling_and_listing(crowd, tmp_path):

@@ -92,8 +92,8 @@ async def test_a_reset_on_accept_is_no_refused_connection(proxy):
     with pytest.raises((ConnectionResetError, BrokenPipeError, asyncio.IncompleteReadError)):
         await exchange(proxy)
     assert (proxy.accepted, proxy.asked) == (1, 0)
-    with pytest.raises(ConnectionRefusedError):
-        await asyncio.open_connection("127.0.0.1", closed_port())
+    with closed_port() as port, pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
 
 
 async def test_dropping_the_connections_makes_the_next_request_open_one(proxy):

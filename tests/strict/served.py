@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import httpx2
 import msgspec
-from attrs import frozen
+from attrs import field, frozen
 
 from gleitzeit.testing.faulty import Answer, FaultyServer
 from gleitzeit.testing.loopback import Call
@@ -24,8 +24,9 @@ class Sent:
     """A request as it was on the wire, and the fake's answer."""
 
     path: str
-    body: Any
-    answer: Answer
+    # Not shown: `asyncio.run` makes the repr of what it returns, and theirs takes a tenth of a second.
+    body: Any = field(repr=False)
+    answer: Answer = field(repr=False)
 
 
 class Served(httpx2.AsyncBaseTransport):

@@ -73,11 +73,10 @@ async def test_what_came_before_the_break_is_read_first(serve, client):
 
 
 async def test_a_closed_port_and_an_unknown_name_cannot_be_connected_to(client, monkeypatch):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with pytest.raises(httpx2.ConnectError):
-        await client().post(f"http://127.0.0.1:{port}", content=b"x")
+    with socket.socket() as held:  # bound, so that nobody gets it meanwhile, and nobody listens
+        held.bind(("127.0.0.1", 0))
+        with pytest.raises(httpx2.ConnectError):
+            await client().post(f"http://127.0.0.1:{held.getsockname()[1]}", content=b"x")
 
     async def unknown(*args, **kwargs):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

@@ -17,6 +17,7 @@ __all__ = ["Done", "Simulation"]
 
 SLOTS = 16
 MEAN = 0.1
+CHAT = Chat("x")
 
 
 class Done:
@@ -52,6 +53,7 @@ class Simulation:
         config = cls.Config.model_validate(values)
         self.strategy = cls(config, FakeContext("sim"), clock=lambda: self.now, chance=Random(seed + 1))
         targets = tuple(Target(f"e{number}", name="m") for number in range(count))
+        self.places = {target.instance: place for place, target in enumerate(targets)}
         self.route = Route("r", operation="chat", targets=targets)
         self.balancer: Balancer = self.strategy.balancer(self.route)
         self.done: list[Done] = []
@@ -78,9 +80,10 @@ class Simulation:
 
     def _arrive(self) -> None:
         self._at(self.now + self.random.expovariate(self.rate), self._arrive)
-        request = Request(Chat("x"), target="r")
+        request = Request(CHAT, target="r")
         choice = next(iter(self.balancer.order(request)))
-        where = self.route.targets.index(choice)
+        assert isinstance(choice, Target)
+        where = self.places[choice.instance]
         self.balancer.begun(choice, request)
         endpoint = self.endpoints[where]
         arrived = self.now
