@@ -25,6 +25,7 @@ from gleitzeit.values import Event, Finished, Limit, RateLimits, Stream, TextDel
 from gleitzeit.wire import exchange as exchange_module
 from gleitzeit.wire.client import make_client
 from gleitzeit.wire.exchange import Exchange
+from gleitzeit.wire.inflate import PIECE
 from gleitzeit.wire.ndjson import NDJSONDecoder
 from gleitzeit.wire.source import ResponseEvents
 
@@ -86,6 +87,32 @@ async def test_a_compressed_answer() -> None:
 
     async with serving(handler) as (_, exchange, url, headers):
         assert (await exchange.fetch("GET", url, headers)).body == b"hello"
+
+
+async def test_little_that_unpacks_to_much_comes_in_pieces_that_can_be_refused() -> None:
+    async def handler(call: Call) -> None:
+        await call.send(200, {"content-encoding": "gzip"}, gzip.compress(bytes(8 * PIECE + 1)))
+
+    async with serving(handler) as (_, exchange, url, headers):
+        response = await exchange.open("GET", url, headers)
+        sizes = [len(piece) async for piece in exchange.chunks(response)]
+        await response.aclose()
+    assert max(sizes) <= PIECE
+    assert sum(sizes) == 8 * PIECE + 1
+
+
+@pytest.mark.parametrize("coding", ["br", "gzip, gzip"])
+async def test_a_packing_that_nobody_asked_for_is_a_malformed_answer(coding: str) -> None:
+    asked: list[str] = []
+
+    async def handler(call: Call) -> None:
+        asked.append(call.headers["accept-encoding"])
+        await call.send(200, {"content-encoding": coding}, b"x")
+
+    async with serving(handler) as (_, exchange, url, headers):
+        with pytest.raises(MalformedAnswerError, match="encoding"):
+            await exchange.fetch("GET", url, headers)
+    assert asked == ["gzip, deflate"]
 
 
 async def test_a_broken_compression_is_a_malformed_answer() -> None:

@@ -65,7 +65,10 @@ class Child:
         """
         if not _anywhere(launch):  # which a launcher would find out at the price of an interpreter
             raise _refused(launch, f"exec {errno.ENOENT} {os.strerror(errno.ENOENT)}")
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise _unlaunched(launch, error) from error
         try:
             popen = subprocess.Popen(  # noqa: ASYNC220 - a vfork and exec, as asyncio does it
                 [sys.executable, "-I", "-S", LAUNCHER, str(theirs.fileno()), str(os.getpid())],
@@ -79,10 +82,7 @@ class Child:
             )
         except OSError as error:
             ours.close()
-            raise CannotConnectError(
-                f"the launcher of {launch.command[0]!r} does not start: {error}",
-                hint=f"it needs the interpreter {sys.executable!r}",
-            ) from error
+            raise _unlaunched(launch, error) from error
         finally:
             theirs.close()
         child = cls(popen)
@@ -209,17 +209,35 @@ def _anywhere(launch: Launch) -> bool:
     return any(os.path.exists(os.path.join(folder, place, command)) for place in places)
 
 
+def _unlaunched(launch: Launch, error: OSError) -> CannotConnectError:
+    """Why not even the launcher could be started."""
+    hints = {
+        errno.EMFILE: "raise the limit of open files (`ulimit -n`): a process takes four",
+        errno.ENFILE: "this machine has too many open files",
+        errno.EAGAIN: "raise the limit of processes (`ulimit -u`)",
+        errno.ENOMEM: "this machine has no memory left",
+    }
+    reason = error.strerror or error
+    return CannotConnectError(
+        f"the launcher of {launch.command[0]!r} does not start: {reason}",
+        hint=hints.get(error.errno or 0, f"it needs the interpreter {sys.executable!r}"),
+    )
+
+
 def _refused(launch: Launch, report: str) -> CannotConnectError:
     """Why the launcher could not start the command, from its report `failed STAGE ERRNO TEXT`."""
     stage, _, rest = report.partition(" ")
-    text = rest.partition(" ")[2] or "the launcher ended without a word"
+    number, _, said = rest.partition(" ")
+    text = said or "the launcher ended without a word"
     command = launch.command[0]
     if stage == "cwd":
         return CannotConnectError(
             f"the working directory {launch.cwd!r} of {command!r}: {text}",
             hint="correct `cwd`, or create the directory",
         )
-    if os.sep not in command:
+    if number == str(errno.E2BIG):
+        hint = "shorten `args` or `env`, or write what is long into a file"
+    elif os.sep not in command:
         hint = f"install it, or give its full path in `command`; PATH is {launch.env.get('PATH')!r}"
     elif os.path.exists(os.path.join(launch.cwd or "", command)):
         hint = "check its permissions and the interpreter in its first line"

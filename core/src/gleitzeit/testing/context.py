@@ -56,6 +56,8 @@ class FakeContext:
         #: What `renewed` gives, and how often it was called.
         self.fresh: Any = None
         self.renewals = 0
+        #: What `personal` gives, by principal.
+        self.people: dict[str, Any] = {}
         #: What `ask` was asked.
         self.asked: list[Request] = []
         #: What was put to a person.
@@ -121,6 +123,13 @@ class FakeContext:
         """`fresh`, where it is set: what a host would make of secrets that have changed."""
         self.renewals += 1
         return config if self.fresh is None else self.fresh
+
+    async def personal(self, config: Any, principal: str, *, fresh: bool = False) -> Any:
+        """What `people` has under the principal's name; `ConfigError` where it has nothing."""
+        self.renewals += fresh
+        if principal not in self.people:
+            raise ConfigError(f"there is no secret of {principal!r} in this test")
+        return self.people[principal]
 
     async def driver(self, kind: str, name: str) -> Any:
         """One of `drivers`."""

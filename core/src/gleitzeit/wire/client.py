@@ -18,6 +18,7 @@ from gleitzeit.errors import (
     MalformedAnswerError,
     ResetError,
 )
+from gleitzeit.wire.inflate import ACCEPTED
 
 __all__ = ["CONNECT_TIMEOUT", "MAX_CONNECTIONS", "make_client", "map_http_error", "tls_context"]
 
@@ -49,7 +50,7 @@ def make_client(
     limit = settings.get("max_connections") or MAX_CONNECTIONS
     try:
         return httpx2.AsyncClient(
-            headers={"User-Agent": "gleitzeit"},
+            headers={"User-Agent": "gleitzeit", "Accept-Encoding": ACCEPTED},
             timeout=httpx2.Timeout(None, connect=settings.get("connect_timeout") or CONNECT_TIMEOUT),
             limits=httpx2.Limits(
                 max_connections=limit,

@@ -13,6 +13,7 @@ from gleitzeit.values import RateLimits
 from gleitzeit.wire.client import map_http_error
 from gleitzeit.wire.closing import surely
 from gleitzeit.wire.errors import answer_error
+from gleitzeit.wire.inflate import chunks_of
 from gleitzeit.wire.limits import rate_limits
 
 __all__ = ["Answer", "Exchange", "decoded", "encode", "request_id", "shut"]
@@ -119,9 +120,7 @@ class Exchange:
 
     def chunks(self, response: httpx2.Response) -> AsyncGenerator[bytes, None]:
         """The decoded bytes of an open answer; raises the client's own exceptions."""
-        if "content-encoding" in response.headers:
-            return response.aiter_bytes()
-        return response.aiter_raw()  # half the price of aiter_bytes
+        return chunks_of(response)
 
     def error(self, body: object, *, response: httpx2.Response | None = None) -> GleitzeitError:
         """The error that an answer, or a frame of a stream, means."""

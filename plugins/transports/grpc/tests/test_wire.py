@@ -11,6 +11,7 @@ import pytest
 import trustme
 from gleitzeit_plugin_mcp_grpc import GrpcTransport
 from gleitzeit_plugin_mcp_grpc.codec import pack
+from gleitzeit_plugin_mcp_grpc.reasons import reason
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gleitzeit.errors import (
@@ -231,6 +232,18 @@ async def test_a_token_is_required_where_one_is_set(transport: GrpcTransport, gi
         error = await refusal(transport, Endpoint("s", url=url, headers=given))
     assert isinstance(error, AuthenticationError)
     assert "canary" not in f"{error!r} {error.hint}"
+
+
+def test_what_a_server_says_at_the_end_is_cleaned_before_it_is_quoted() -> None:
+    error = reason("s", "UNAUTHENTICATED", "no canary-1234\x1b[31m", stood=True, secrets=("canary-1234",))
+    assert "canary" not in str(error)
+    assert str(error).isprintable()
+
+
+async def test_an_empty_token_opens_no_door(transport: GrpcTransport) -> None:
+    with pytest.raises(ConfigError, match="token"):
+        async with transport.listen(HERE, echo, {"token": ""}):
+            pytest.fail("it is open")
 
 
 async def test_no_more_sessions_than_there_may_be(transport: GrpcTransport) -> None:

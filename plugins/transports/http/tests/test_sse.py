@@ -131,3 +131,17 @@ async def test_a_refused_message_fails_alone(connect: Connect) -> None:
             await wire.send(ask(1))
         await wire.send(ask(2))
         assert not wire.lost.is_set()
+
+
+async def test_a_loss_in_the_moment_of_a_send_is_told_and_nothing_was_sent(connect: Connect) -> None:
+    async with LoopbackServer(stream(ENDPOINT)) as server:
+        async with connect(f"{server.address}/sse", mode="sse") as wire:
+            sending = asyncio.create_task(wire.send(ask(1)))
+            while not any(task.get_name().startswith("http: post") for task in asyncio.all_tasks()):
+                await asyncio.sleep(0)  # … and that task has not run yet
+            wire._dialect.lose(ResetError("the stream has ended"))
+            async with asyncio.timeout(30):
+                with pytest.raises(ResetError, match="the stream has ended") as told:
+                    await sending
+            assert told.value.sent is False
+        assert [call.method for call in server.requests] == ["GET"]

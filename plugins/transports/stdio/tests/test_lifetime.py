@@ -62,6 +62,48 @@ async def test_a_stopped_server_is_killed(transport: StdioTransport, program: Pr
     assert wire.diagnostics()["exit_status"] == -9
 
 
+async def test_whoever_is_cancelled_while_closing_ends_a_stubborn_server_at_once(
+    transport: StdioTransport, program: Program
+) -> None:
+    code = 'signal.signal(15, signal.SIG_IGN)\nsay({"method": "up"})\ntime.sleep(300)'
+    leaving = asyncio.Event()
+    wires = []
+
+    async def use() -> None:
+        async with transport.connect(program(code, options={"grace": 600})) as wire:
+            wires.append(wire)
+            await anext(aiter(wire))
+            leaving.set()
+
+    task = asyncio.create_task(use())
+    await leaving.wait()
+    await asyncio.sleep(0)  # it closes
+    task.cancel()
+    async with asyncio.timeout(60):
+        await asyncio.wait({task})
+    assert task.cancelled()
+    assert wires[0].diagnostics()["exit_status"] == -9
+
+
+@pytest.mark.parametrize(
+    "code", ['signal.signal(15, signal.SIG_IGN)\nsay({"method": "up"})\ntime.sleep(300)', "ENDLESS"]
+)
+async def test_a_server_that_was_given_up_is_not_waited_for(
+    transport: StdioTransport, program: Program, code: str
+) -> None:
+    endless = 'say({"method": "up"})\nwhile True: sys.stdout.write("x" * 65536)'
+    options = {"grace": 600, "max_message_bytes": 2**20}
+    endpoint = program(endless if code == "ENDLESS" else code, options=options)
+    async with asyncio.timeout(60), transport.connect(endpoint) as wire:
+        await anext(aiter(wire))
+        if code == "ENDLESS":
+            assert [frame async for frame in wire] == []
+            assert "max_message_bytes" in str(wire.error)
+        else:
+            wire.give_up()
+    assert wire.diagnostics()["exit_status"] in (-15, -9)
+
+
 async def test_a_child_that_holds_the_streams_does_not_hide_the_death_of_its_server(
     transport: StdioTransport, program: Program
 ) -> None:

@@ -50,7 +50,9 @@ class GrpcConfig(_Limits):
 class DoorConfig(_Limits):
     """The accepting side, as `options` of `listen`."""
 
-    token: SecretStr | None = Field(default=None, description="What clients must bring as a bearer token.")
+    token: SecretStr | None = Field(
+        default=None, min_length=1, description="What clients must bring as a bearer token."
+    )
     client_ca_file: str | None = Field(
         default=None, description="PEM file of the authorities whose certificates clients must have."
     )

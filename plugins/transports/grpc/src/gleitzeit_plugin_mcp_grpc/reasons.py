@@ -5,7 +5,7 @@ Status codes: https://grpc.io/docs/guides/status-codes/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from gleitzeit.errors import (
@@ -16,6 +16,7 @@ from gleitzeit.errors import (
     PermissionDeniedError,
     ResetError,
 )
+from gleitzeit.wire.scrub import scrub
 
 __all__ = ["reason"]
 
@@ -36,8 +37,11 @@ _KINDS: Final[Mapping[str, tuple[type[GleitzeitError], str, str | None]]] = {
 _SHOWN: Final = 300
 
 
-def reason(name: str, code: str, details: str, *, stood: bool) -> GleitzeitError:
-    """The error for a stream to server `name` that ended with a status; `stood`: did it ever stand?"""
+def reason(name: str, code: str, details: str, *, stood: bool, secrets: Iterable[str] = ()) -> GleitzeitError:
+    """The error for a stream to server `name` that ended with a status; `stood`: did it ever stand?
+
+    Of what the server says of it, `secrets` are not quoted.
+    """
     if code in _KINDS:
         kind, what, hint = _KINDS[code]
     elif code == "RESOURCE_EXHAUSTED" and "larger than max" in details:
@@ -52,6 +56,6 @@ def reason(name: str, code: str, details: str, *, stood: bool) -> GleitzeitError
         kind, what, hint = ResetError, "was lost", None
     else:
         kind, what, hint = CannotConnectError, "cannot be reached", "check `url`, and that the server runs"
-    said = f": {details[:_SHOWN]}" if details else ""
+    said = f": {scrub(details, secrets, limit=_SHOWN)}" if details else ""
     sent = False if kind is CannotConnectError else None
     return kind(f"server {name!r} {what} ({code}{said})", hint=hint, provider=name, sent=sent)

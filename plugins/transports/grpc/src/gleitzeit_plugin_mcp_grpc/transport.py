@@ -60,11 +60,12 @@ class GrpcTransport(Plugin):
         channel = _channel(grpc, address.target, config, tls=tls, where=where)
         call = channel.stream_stream(METHOD)(metadata=metadata or None)
         stood = False
+        hidden = endpoint.options.get("secrets", endpoint.headers.values())
         try:
 
             async def why() -> GleitzeitError:
                 code = await call.code()
-                return reason(name, code.name, await call.details() or "", stood=stood)
+                return reason(name, code.name, await call.details() or "", stood=stood, secrets=hidden)
 
             try:
                 async with asyncio.timeout(config.connect_timeout):

@@ -30,6 +30,14 @@ class Post:
         if not self.begun.done():
             self.begun.set_result(None)
 
+    def refused(self, error: GleitzeitError) -> bool:
+        """The server has not taken it; False where it is known already what became of it."""
+        if self.begun.done():
+            return False
+        self.begun.set_exception(error)
+        self.begun.exception()  # a sender that is gone does not ask for it
+        return True
+
 
 class Dialect(ABC):
     """One way of talking over `link`; what comes goes to `inbox`. Ends its work when the wire is lost."""
@@ -77,6 +85,8 @@ class Dialect(ABC):
         Cancelling ends the exchange. What fails after it was taken is told to the request's waiter.
         """
         post.task = self.start(self._exchange(post, work), "post to")
+        # A task that is cancelled before its first step, as by a loss at this moment, never runs.
+        post.task.add_done_callback(lambda _: post.refused(self.inbox.gone(sent=False)))
         try:
             await post.begun
         except asyncio.CancelledError:
@@ -88,8 +98,7 @@ class Dialect(ABC):
             await work()
             post.taken()
         except asyncio.CancelledError:
-            if not post.begun.done():  # the wire was lost meanwhile
-                self._failed(post, self.inbox.gone(sent=True))
+            post.refused(self.inbox.gone(sent=True))  # the wire was lost meanwhile
             raise
         except GleitzeitError as error:
             self._failed(post, error)
@@ -100,8 +109,5 @@ class Dialect(ABC):
             self._failed(post, MalformedAnswerError(what, provider=self.inbox.name, sent=True))
 
     def _failed(self, post: Post, error: GleitzeitError) -> None:
-        if not post.begun.done():
-            post.begun.set_exception(error)
-            post.begun.exception()  # a sender that is gone does not ask for it
-        elif post.id is not None and not post.begun.cancelled():
+        if not post.refused(error) and post.id is not None and not post.begun.cancelled():
             self.inbox.fail(post.id, error)

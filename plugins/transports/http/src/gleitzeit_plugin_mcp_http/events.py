@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from typing import Final
 
 import httpx2
@@ -11,9 +10,10 @@ import httpx2
 from gleitzeit.errors import GleitzeitError, MalformedAnswerError
 from gleitzeit.wire.client import map_http_error
 from gleitzeit.wire.exchange import shut
+from gleitzeit.wire.inflate import chunks_of
 from gleitzeit.wire.sse import ServerEvent, SSEDecoder
 
-__all__ = ["Events", "chunks_of", "media", "whole"]
+__all__ = ["Events", "media", "whole"]
 
 #: Seconds to wait for the HTTP end of an answer that is complete, so that its connection can be used again.
 DRAIN: Final = 0.1
@@ -22,11 +22,6 @@ DRAIN: Final = 0.1
 def media(response: httpx2.Response) -> str:
     """The media type of an answer, without parameters."""
     return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
-
-
-def chunks_of(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
-    """The decoded bytes of an answer."""
-    return response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw()
 
 
 async def whole(response: httpx2.Response, name: str, limit: int, *, cut: bool = False) -> bytes:

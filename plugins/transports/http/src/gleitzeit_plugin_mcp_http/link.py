@@ -18,6 +18,7 @@ from gleitzeit.errors import (
 from gleitzeit.wire.client import map_http_error
 from gleitzeit.wire.errors import answer_error
 from gleitzeit.wire.exchange import request_id, shut
+from gleitzeit.wire.inflate import ACCEPTED
 from gleitzeit_plugin_mcp_http.events import whole
 
 __all__ = ["Authority", "Link", "NoEndpointError"]
@@ -75,7 +76,7 @@ class Link:
     async def open(
         self,
         method: str,
-        headers: Mapping[str, str],
+        headers: Mapping[str, str | bytes],
         content: bytes | None = None,
         *,
         url: httpx2.URL | None = None,
@@ -99,7 +100,7 @@ class Link:
     async def _follow(
         self,
         method: str,
-        headers: Mapping[str, str],
+        headers: Mapping[str, str | bytes],
         content: bytes | None,
         token: str | None,
         url: httpx2.URL | None,
@@ -121,17 +122,23 @@ class Link:
         self,
         method: str,
         url: httpx2.URL,
-        headers: Mapping[str, str],
+        headers: Mapping[str, str | bytes],
         content: bytes | None,
         token: str | None,
         endless: bool,
     ) -> httpx2.Response:
         timeout = self._endless if endless else self._timeout
-        given = {**self._headers, **headers}
+        given: dict[str, str | bytes] = {**self._headers, "accept-encoding": ACCEPTED, **headers}
         if token is not None:
             given["authorization"] = token
         try:
-            request = self._client.build_request(method, url, headers=given, content=content, timeout=timeout)
+            fields = {  # one of each name, the last one
+                name.lower().encode("ascii"): text if isinstance(text, bytes) else text.encode("ascii")
+                for name, text in given.items()
+            }
+            request = self._client.build_request(
+                method, url, headers=fields, content=content, timeout=timeout
+            )
             # A header may be no ASCII, and then its name is in the exception with its value.
             return await self._client.send(request, stream=True, follow_redirects=False, auth=None)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import ipaddress
+import json
 import logging
 import webbrowser
 from collections.abc import Callable, Coroutine
@@ -23,7 +25,7 @@ from gleitzeit_plugin_mcp_http.redirect import Returned
 from gleitzeit_plugin_mcp_http.settings import OAuthConfig
 from gleitzeit_plugin_mcp_http.tokens import TokenStore
 
-__all__ = ["OAuth"]
+__all__ = ["OAuth", "may_visit"]
 
 _GRANT: Final = "gleitzeit_plugin_mcp_http.grant"
 
@@ -39,8 +41,13 @@ class OAuth:
         store: TokenStore,
         client: httpx2.AsyncClient,
         logger: logging.Logger,
+        *,
+        principal: str | None = None,
     ) -> None:
         self._name = name
+        #: Who signs in where, for people, and the key of their tokens.
+        self._label = repr(name) if principal is None else f"{name!r} for principal {principal!r}"
+        self._key = f"{name} {url}" if principal is None else f"{name} {url} {json.dumps(principal)}"
         self._url = url
         self._config = config
         self._store = store
@@ -108,7 +115,7 @@ class OAuth:
         except GleitzeitError:
             raise
         except (httpx2.HTTPError, OSError) as error:
-            raise map_http_error(error, provider=f"the sign-in to server {self._name!r}") from None
+            raise map_http_error(error, provider=f"the sign-in to server {self._label}") from None
         except Exception as error:  # noqa: BLE001 - the errors of the SDK and of pydantic have no common base
             secrets = () if self._remembered is None else self._remembered.secrets
             what = scrub(f"{type(error).__name__}: {error}", secrets)
@@ -116,7 +123,7 @@ class OAuth:
 
     def _failed(self, what: str, hint: str | None = None) -> AuthenticationError:
         return AuthenticationError(
-            f"signing in to server {self._name!r} failed: {what}",
+            f"signing in to server {self._label} failed: {what}",
             hint=hint or "check `oauth` in the options of the server",
             provider=self._name,
             sent=False,
@@ -125,7 +132,7 @@ class OAuth:
     async def _refresh(self) -> None:
         if self._flow is None:
             self._grant = await asyncio.to_thread(importlib.import_module, _GRANT)
-            self._remembered = self._grant.Remembered(self._store, f"{self._name} {self._url}", self._config)
+            self._remembered = self._grant.Remembered(self._store, self._key, self._config)
             self._flow = self._grant.flow(self._url, self._remembered, self._config)
         await self._drive(httpx2.Request("GET", self._url), None)
         if self._flow.context.current_tokens is None:  # what was refused once would be refused again
@@ -173,9 +180,10 @@ class OAuth:
 
     async def _ask(self, url: str) -> None:
         """Show a person the way."""
+        await self._check(httpx2.URL(url))
         if self._config.person == "browser" and await asyncio.to_thread(webbrowser.open, url):
             return
-        self._logger.warning("server %r wants a person to sign in at: %s", self._name, url)
+        self._logger.warning("server %s wants a person to sign in at: %s", self._label, url)
 
     async def _back(self, returned: Returned) -> Any:
         found = await returned.parameters()
@@ -183,6 +191,15 @@ class OAuth:
             text = scrub(f"{found['error']} {found.get('error_description', '')}", self._remembered.secrets)
             raise self._failed(f"the authorization server says: {text}")
         return self._grant.returned(found)
+
+    async def _check(self, url: httpx2.URL) -> None:
+        """Servers say where to sign in; that must not lead this machine's requests where others cannot go."""
+        if not await may_visit(url, httpx2.URL(self._url), self._config.issuer):
+            raise self._failed(
+                f"its metadata points to {url.copy_with(userinfo=b'', query=None, fragment=None)}",
+                hint="a public server may send us only to public https:// addresses; where this is meant, "
+                "name that host as `issuer`",
+            )
 
     async def _drive(self, request: httpx2.Request, response: httpx2.Response | None) -> None:
         """Run the SDK's flow around `request`, which is answered with `response` and never sent.
@@ -194,6 +211,7 @@ class OAuth:
             wanted = await anext(flow)
             while True:
                 if wanted is not request:
+                    await self._check(wanted.url)
                     answer = await self._client.send(wanted, follow_redirects=False, auth=None)
                 elif response is not None:
                     answer, response = response, None
@@ -204,3 +222,31 @@ class OAuth:
             return
         finally:
             await flow.aclose()
+
+
+async def may_visit(url: httpx2.URL, server: httpx2.URL, issuer: str | None) -> bool:
+    """May a sign-in to `server` lead to `url`?
+
+    To the hosts of the server and the issuer always, else to public addresses over https; further on the
+    network that the server itself is in, but never to link-local ones, where clouds keep their keys.
+    """
+    if url.scheme not in ("http", "https") or not url.host:
+        return False
+    if url.host == server.host or (issuer is not None and url.host == httpx2.URL(issuer).host):
+        return True
+    there = await _addresses(url.host)
+    if any(each.is_link_local for each in there):
+        return False
+    if not all(each.is_global for each in await _addresses(server.host)):
+        return True
+    return url.scheme == "https" and all(each.is_global for each in there)
+
+
+async def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """Where a host is; nothing where nobody knows."""
+    try:
+        rows = await asyncio.get_running_loop().getaddrinfo(host.strip("[]"), None)
+    except (OSError, UnicodeError):
+        return []
+    found = [ipaddress.ip_address(str(row[4][0]).partition("%")[0]) for row in rows]
+    return [getattr(each, "ipv4_mapped", None) or each for each in found]

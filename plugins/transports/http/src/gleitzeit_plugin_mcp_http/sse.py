@@ -51,12 +51,14 @@ class Sse(Dialect):
     async def send(self, message: Mapping[str, Any], body: bytes, headers: Mapping[str, str]) -> None:
         """Post a message; it is taken when the server says so, and answered over the stream."""
         post = Post(message)
-        await self.post(post, lambda: self._post(body, headers))
+        await self.post(post, lambda: self._post(post, body, headers))
 
-    async def _post(self, body: bytes, headers: Mapping[str, str]) -> None:
+    async def _post(self, post: Post, body: bytes, headers: Mapping[str, str]) -> None:
         response = await self.link.open(
             "POST", {"content-type": "application/json", **headers}, body, url=self._target
         )
+        if response.is_success:
+            post.taken()  # the answer comes over the stream, whatever is said here
         answer = await self.link.refusal(response)
         if not response.is_success:
             raise self.link.error(response, answer)

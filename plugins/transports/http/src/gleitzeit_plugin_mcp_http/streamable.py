@@ -117,7 +117,7 @@ class Streamable(Dialect):
             del self._posts[post.id]
 
     def _headers(
-        self, headers: Mapping[str, str], accept: str = "application/json, text/event-stream"
+        self, headers: Mapping[str, str | bytes], accept: str = "application/json, text/event-stream"
     ) -> Any:
         own = {"accept": accept, "content-type": "application/json"}
         if self._version is not None:
@@ -137,9 +137,10 @@ class Streamable(Dialect):
                 await self._refused(post, response, session)
                 return
             if post.method == "initialize":
-                self.session = response.headers.get(SESSION)
+                self.session = self._named(response)
             self.spoken = True
             if post.id is None:
+                post.taken()
                 await self.link.refusal(response)  # there is nothing in it
             elif media(response) == "text/event-stream":
                 post.taken()
@@ -151,6 +152,18 @@ class Streamable(Dialect):
         finally:
             self._forget(post)
             await shut(response)
+
+    def _named(self, response: httpx2.Response) -> str | None:
+        """The session that the server begins, if it does."""
+        session: str | None = response.headers.get(SESSION)
+        if session is None or _SESSION.fullmatch(session):
+            return session
+        raise MalformedAnswerError(
+            f"server {self.inbox.name!r} begins a session with an id that no header may hold",
+            hint="the protocol wants visible characters of ASCII there",
+            provider=self.inbox.name,
+            sent=True,
+        )
 
     async def _follow(self, post: Post, response: httpx2.Response) -> None:
         """Read the answer from a stream of events, and from further ones if it breaks off."""
@@ -184,7 +197,7 @@ class Streamable(Dialect):
 
     async def _get(self, last: str | None) -> httpx2.Response:
         """Ask for a stream: what comes unasked, or what came after the event `last`."""
-        resume = {} if last is None else {"last-event-id": last}
+        resume = {} if last is None or not last.isprintable() else {"last-event-id": last.encode()}
         return await self.link.open("GET", self._headers(resume, accept="text/event-stream"), endless=True)
 
     async def _read(
@@ -214,13 +227,17 @@ class Streamable(Dialect):
         answered = False
         for message in found:
             ours = post is not None and "method" not in message
-            if ours and post is not None and message.get("id") not in self._posts:
+            if ours and post is not None and not self._awaits(message.get("id")):
                 message = {**message, "id": post.id}  # some servers answer with another id, or none
             if ours and post is not None and message.get("id") == post.id:
                 answered = True
                 self._learn(post, message)
             self.inbox.put(message)
         return answered
+
+    def _awaits(self, id: Any) -> bool:
+        """Is a request of this id under way?"""
+        return type(id) in (int, str) and id in self._posts
 
     def _learn(self, post: Post, message: Mapping[str, Any]) -> None:
         result = message.get("result")
@@ -268,7 +285,7 @@ class Streamable(Dialect):
     async def _hear(self) -> None:
         """Read what the server says unasked, for as long as the session stands."""
         last: str | None = None
-        failures = 0
+        failures = strange = 0
         while True:
             session = self.session
             pause = ENDED
@@ -282,9 +299,15 @@ class Streamable(Dialect):
             else:
                 if _is_stream(response):
                     failures = 0
-                    _, events, error = await self._read(response, None)
-                    last = events.last or last
-                    pause = events.retry or pause
+                    try:
+                        _, events, error = await self._read(response, None)
+                    except GleitzeitError:  # what came can be no message; the session need not end for that
+                        error, last = None, None
+                        strange = min(strange + 1, 10)
+                        pause = BROKEN * 2**strange
+                    else:
+                        last = events.last or last
+                        pause = events.retry or pause
                 else:
                     await shut(response)
                     status = response.status_code
@@ -302,6 +325,7 @@ class Streamable(Dialect):
             await asyncio.sleep(min(pause, LONGEST))
 
 
+_SESSION: Final = re.compile(r"[\x20-\x7e]+")
 #: What servers say that answer 400 in place of 404.
 _NO_SESSION: Final = re.compile(rb"session", re.I)
 

@@ -68,7 +68,7 @@ class McpHttpTransport(Plugin):
         url = _address(endpoint)
         options = server_options(name, self.config, endpoint.options)
         client = await self._client(options)
-        authority = self._authority(name, url, options, client)
+        authority = self._authority(endpoint, url, options, client)
         link = Link(
             name,
             url,
@@ -113,15 +113,24 @@ class McpHttpTransport(Plugin):
             raise
 
     def _authority(
-        self, name: str, url: httpx2.URL, options: ServerOptions, client: httpx2.AsyncClient
+        self, endpoint: Endpoint, url: httpx2.URL, options: ServerOptions, client: httpx2.AsyncClient
     ) -> OAuth | None:
-        """What gets tokens for the server; one for all its connections, so that they share a sign-in."""
+        """What gets tokens for the server; one for all its connections, so that they share a sign-in.
+
+        Each principal has its own.
+        """
         if options.oauth is None:
             return None
-        key = (name, str(url), options)
+        key = (endpoint.name, str(url), options, endpoint.principal)
         if key not in self._authorities:
             self._authorities[key] = OAuth(
-                name, str(url), options.oauth, self._tokens, client, self.context.logger
+                endpoint.name,
+                str(url),
+                options.oauth,
+                self._tokens,
+                client,
+                self.context.logger,
+                principal=endpoint.principal,
             )
         return self._authorities[key]
 

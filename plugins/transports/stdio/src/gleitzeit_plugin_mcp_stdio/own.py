@@ -100,7 +100,8 @@ class OwnWire:
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(FLUSH):
                 await self._writer.drain()
-        transport.abort()
+        if not transport.is_closing():  # as it is where the client has closed its end
+            transport.abort()
 
 
 @asynccontextmanager

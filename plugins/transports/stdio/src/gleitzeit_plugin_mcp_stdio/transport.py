@@ -72,7 +72,7 @@ class StdioTransport(Plugin):
         try:
             yield wire
         finally:
-            await surely(wire.close())
+            await surely(wire.close(), wire.give_up)
 
     @asynccontextmanager
     async def listen(

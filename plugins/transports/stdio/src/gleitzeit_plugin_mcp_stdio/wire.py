@@ -21,11 +21,13 @@ __all__ = ["StdioWire"]
 #: Bytes that wait for a server before further senders wait for room.
 ROOM: Final = 2**16
 CHUNK: Final = 2**18
-#: Seconds from the end of a process to the end of its output, and from that to the end of the process.
+#: Seconds from the end of a process to the end of its output, from that to the end of the process, and from
+#: SIGTERM to SIGKILL for one that is not worth waiting for.
 SETTLE: Final = 0.25
-#: Lines of stderr that an error shows, and junk lines that diagnostics keep.
+#: Lines of stderr that an error shows, and junk lines that diagnostics keep, with how much of each.
 SHOWN: Final = 8
 JUNK: Final = 5
+JUNK_BYTES: Final = 4096
 
 
 class StdioWire:
@@ -39,11 +41,12 @@ class StdioWire:
         self._lost = asyncio.Event()
         self._error: WireError | None = None
         self._closing = False
+        self._given_up = asyncio.Event()
         self._ended = asyncio.Event()  # nothing more comes out of stdout
         self._lines = Lines(limit)
         self._ready: deque[Mapping[str, Any]] = deque()
         self._tail = Tail(kept, secrets_in(endpoint.env, endpoint.options.get("secrets", ())))
-        self._junk: deque[str] = deque(maxlen=JUNK)
+        self._junk: deque[bytes] = deque(maxlen=JUNK)
         self._junk_count = 0
         process.stdin.transport.set_write_buffer_limits(high=ROOM)
         self._stderr = asyncio.create_task(self._keep_stderr(), name=f"stdio: stderr of {self._name}")
@@ -110,6 +113,7 @@ class StdioWire:
                     self._ready.extend(found)
             if self._lines.overflow:
                 self._ended.set()
+                self.give_up()
                 self._lose(
                     ResetError(
                         f"server {self._name!r} sent a message of more than {self._lines.limit} bytes",
@@ -162,7 +166,7 @@ class StdioWire:
 
     def _note_junk(self, line: bytes) -> None:
         self._junk_count += 1
-        self._junk.append(self._tail.clean(line[:200].decode("utf-8", "replace")))
+        self._junk.append(bytes(line[:JUNK_BYTES]))  # cleaned when somebody asks: a flood must cost little
 
     def diagnostics(self) -> Mapping[str, Any]:
         """The process and what it said besides messages; free of the secrets that it was given."""
@@ -173,22 +177,27 @@ class StdioWire:
             "stderr": self._tail.text(SHOWN),
             "stderr_bytes": self._tail.total,
             "junk_lines": self._junk_count,
-            "junk": tuple(self._junk),
+            "junk": tuple(self._tail.clean(line.decode("utf-8", "replace"))[:200] for line in self._junk),
         }
+
+    def give_up(self) -> None:
+        """The server does not answer, or writes without end: `close` is not to wait for it either."""
+        self._given_up.set()
 
     async def close(self) -> None:
         """End the process: close its input, wait, SIGTERM, wait, SIGKILL; then all that it started."""
         self._closing = True
         stdin = self._process.stdin
         # What a wedged server has not read by now stands between it and the end of its input.
-        patience = self._grace if stdin.transport.get_write_buffer_size() == 0 else 0
+        wedged = stdin.transport.get_write_buffer_size() > 0
         stdin.close()
         drain = asyncio.create_task(self._drain(), name=f"stdio: drain {self._name}")
         try:
-            await asyncio.wait({self._exit}, timeout=patience)
+            if not wedged:
+                await self._ends_within(self._grace)
             if not self._exit.done() and (terminate := getattr(self._process, "terminate", None)):
                 terminate()
-                await asyncio.wait({self._exit}, timeout=self._grace)
+                await self._ends_within(self._grace, hurried=min(self._grace, SETTLE))
             await self._process.kill()
         finally:
             tasks = (drain, self._stderr, self._exit)
@@ -196,6 +205,14 @@ class StdioWire:
                 task.cancel()
             await asyncio.wait(tasks)
             self._lose(ResetError("closed"))
+
+    async def _ends_within(self, seconds: float, *, hurried: float = 0) -> None:
+        """Give the process some time to end by itself; once it is given up, `hurried` seconds."""
+        given_up = asyncio.create_task(self._given_up.wait(), name=f"stdio: patience with {self._name}")
+        await asyncio.wait({self._exit, given_up}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if given_up.done() and hurried:
+            await asyncio.wait({self._exit}, timeout=hurried)
+        given_up.cancel()
 
     async def _drain(self) -> None:
         """Read on and throw away: a server that cannot write its last output does not come to its end."""
