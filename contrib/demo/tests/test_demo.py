@@ -142,6 +142,7 @@ def listener() -> Iterator[tuple[str, list[bytes]]]:
             thread.join()
 
 
+@pytest.mark.feature("S004-46")
 def test_every_part_works(shown: Shown) -> None:
     assert shown.done.returncode == 0, shown.done.stdout + shown.done.stderr
     assert titles(shown.done.stdout) == TITLES
