@@ -25,7 +25,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import PromptsListChanged, ToolsListChanged
 from pydantic import TypeAdapter
 
-from tests.conformance import material
+from tests.conformance import material, tasks
 from tests.conformance.asking import answers
 
 __all__ = ["make"]
@@ -100,6 +100,10 @@ async def call_tool(ctx: Any, params: types.CallToolRequestParams) -> Any:
         raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {name}")
     if name in _CONTENT:
         return _result(*_CONTENT[name], error=name == "test_error_handling")
+    if name in material.TASKS:
+        return await tasks.call(ctx, params)
+    if name == "greet":
+        return _result(_text(f"Hello, {(params.arguments or {}).get('name', 'World')}!"))
     if name in material.QUESTIONS or name in material.QUESTIONS_WITH_ARGUMENTS:
         return await _asking(ctx, params)
     if name == "test_tool_with_progress":
@@ -244,6 +248,7 @@ def make() -> Server[Any]:
         on_completion=complete,
         on_subscriptions_listen=ListenHandler(bus),
     )
+    tasks.serve(server)
     # By argument it is deprecated, as the newest era has it no more.
     server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, nothing)
     boundary = RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience="everything")

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-__all__ = ["AUDIO", "IMAGE", "PROMPTS", "QUESTIONS", "RESOURCES", "TEMPLATES", "TOOLS"]
+__all__ = ["AUDIO", "IMAGE", "PROMPTS", "QUESTIONS", "RESOURCES", "TASKS", "TEMPLATES", "TOOLS"]
 
 #: One red pixel, and a WAV file without a sample.
 IMAGE: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
@@ -82,6 +82,14 @@ QUESTIONS: Final[dict[str, list[dict[str, dict[str, Any]]]]] = {
         {"name": _NAME, "capital": _sampling("What is the capital of France?"), "roots": _ROOTS}
     ],
     "test_streaming_elicitation": [{"user_name": _NAME}],
+    "test_tool_with_task": [{"user_name": _NAME}],
+    "confirm_delete": [{"confirm": _form("Delete the file?", ("confirm",), confirm={"type": "boolean"})}],
+    "multi_input": [
+        {
+            "name": _form("What is your name?", ("name",), name=_TEXT),
+            "consent": _form("Please confirm", ("confirm",), confirm={"type": "boolean"}),
+        }
+    ],
     "test_missing_capability": [{"capital": _sampling("What is the capital of France?")}],
     "test_input_required_result_prompt": [
         {"user_context": _form("What context should the prompt use?", ("context",), context=_TEXT)}
@@ -155,7 +163,20 @@ TOOLS: Final[list[dict[str, Any]]] = [
     _tool("test_elicitation", _object(("message",), message=_TEXT)),
     _tool("test_x_mcp_header", _object(region={"type": "string", "x-mcp-header": "Region"})),
     _tool("json_schema_2020_12_tool", _SCHEMA),
+    _tool("greet", _object(name=_TEXT)),
+    _tool("slow_compute", _object(seconds={"type": "number"}, label=_TEXT)),
+    *(_tool(name) for name in ("failing_job", "protocol_error_job")),
 ]
+#: Those of them that clients with the extension for it get as tasks, and those that others get not at all.
+TASKS: Final = (
+    "slow_compute",
+    "failing_job",
+    "protocol_error_job",
+    "confirm_delete",
+    "multi_input",
+    "test_tool_with_task",
+)
+ONLY_TASKS: Final = ("failing_job",)
 
 
 def _resource(uri: str, text: str, kind: str) -> dict[str, Any]:

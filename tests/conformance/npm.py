@@ -1,4 +1,4 @@
-"""Installs what comes from npm, with the Node that comes from PyPI: `installed("suite")`."""
+"""Installs what comes from npm, with the Node that comes from PyPI: `installed("suite")`, `script(…)`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final
 
 from tests.conformance import parts
 
-__all__ = ["installed"]
+__all__ = ["installed", "script"]
 
 PLACE: Final = parts.ROOT / ".nox"
 #: Seconds that it may take. Without a network npm gives up long before.
@@ -30,6 +30,13 @@ def installed(name: str) -> Path:
     if isinstance(found, parts.Missing):
         raise found
     return found
+
+
+def script(name: str, file: Path) -> Path:
+    """A script of ours where the modules of `environments/NAME.npm` are found: a copy beside them."""
+    where = installed(name).parents[1] / file.name
+    shutil.copyfile(file, where)
+    return where
 
 
 @cache

@@ -43,11 +43,11 @@ def suite_table(legs: Iterable[suite.Leg]) -> str:
 
 
 def _servers(rows: Sequence[Mapping[str, str]]) -> str:
-    return _table(rows, ("server", "from", "era", "wire", "offers", "exercised"))
+    return _table(rows, ("server", "from", "wire", "protocol", "offers", "exercised"))
 
 
 def _clients(rows: Sequence[Mapping[str, str]]) -> str:
-    return _table(rows, ("client", "from", "era", "wire", "exercised"))
+    return _table(rows, ("client", "from", "wire", "protocol", "exercised"))
 
 
 #: Part -> its rows as a table.

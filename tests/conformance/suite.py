@@ -133,7 +133,7 @@ def _tested(name: str, folder: Path) -> Iterator[list[str]]:
             url = stack.enter_context(_front(folder, LOCAL))
         elif name == "through-grpc":
             (folder / "inner").mkdir()
-            inner = stack.enter_context(_front(folder / "inner", LOCAL, "--no-models", "--transport", "grpc"))
+            inner = stack.enter_context(_front(folder / "inner", LOCAL, "--transport", "grpc"))
             url = stack.enter_context(_front(folder, {"url": inner}))
         else:
             url = stack.enter_context(parts.serving([*EVERYTHING, "0"]))
@@ -143,9 +143,9 @@ def _tested(name: str, folder: Path) -> Iterator[list[str]]:
 
 
 def _front(folder: Path, entry: Mapping[str, Any], *more: str) -> AbstractContextManager[str]:
-    """Our own server with one upstream, which goes by its own names."""
+    """Our own server with one upstream, which goes by its own names; some scenarios call the first tool."""
     config = str(parts.configured(folder, {"everything": entry}))
-    words = ("--config", config, "--transport", "http", "--port", "0", "--bare", "everything")
+    words = ("--config", config, "--transport", "http", "--port", "0", "--bare", "everything", "--no-models")
     return parts.serving(parts.gleitzeit("mcp", "serve", *words, *more))
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from gleitzeit import Host
-from gleitzeit.errors import GleitzeitError, InvalidRequestError
+from gleitzeit.errors import GleitzeitError, InvalidRequestError, ServerFaultError
 from gleitzeit.values import AudioPart, GetPrompt, ImagePart, Progress, ReadResource, ToolCall
 from tests.conformance import material, parts
 from tests.conformance.client import elicited
 
 ASKED = {"test_sampling": {"prompt": "forty-two"}, "test_elicitation": {"message": "Who?"}}
-#: What needs HTTP.
-OTHER = ("test_reconnection",)
+#: What needs HTTP, and what breaks down.
+OTHER = ("test_reconnection", "protocol_error_job")
 
 
 @pytest.fixture(params=["legacy", "modern"])
@@ -53,12 +53,17 @@ async def test_every_tool_answers_and_every_question_finds_its_answer(host: Host
     names = [tool.name for tool in offer.items]
     assert sorted(names) == sorted(tool["name"] for tool in material.TOOLS)
     answers = {name: await call(host, name, **ASKED.get(name, {})) for name in names if name not in OTHER}
-    assert [name for name, answer in answers.items() if answer.is_error] == ["test_error_handling"]
+    failed = sorted(name for name, answer in answers.items() if answer.is_error)
+    assert failed == ["failing_job", "test_error_handling"]
     assert answers["test_sampling"].text == "LLM response: forty-two"
     assert answers["test_elicitation"].text.startswith("User response: action=accept")
     assert '"age": 30' in answers["test_elicitation_sep1034_defaults"].text
     assert answers["test_input_required_result_elicitation"].text == "Hello, yes!"
     assert parts.ROOT.as_uri() in answers["test_input_required_result_list_roots"].text
+    assert "user_name={'name': 'yes'}" in answers["test_tool_with_task"].text
+    assert "consent={'confirm': True}, name={'name': 'yes'}" in answers["multi_input"].text
+    with pytest.raises(ServerFaultError, match="the job has broken down"):
+        await call(host, "protocol_error_job")
     assert '"step2"' in answers["test_input_required_result_multi_round"].text
 
 

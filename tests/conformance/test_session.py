@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
-from tests.conformance import page, parts, session, suite
+from tests.conformance import page, parts, servers, session, suite, upstreams
+from tests.conformance.upstreams import Call
 
 SAID = """
 === Running scenario: ping ===
@@ -92,6 +94,48 @@ def test_a_server_that_does_not_start_is_told_with_its_words() -> None:
         parts.serving([sys.executable, "-c", "print('no such thing')"]),
     ):
         raise AssertionError("it serves")
+
+
+def test_a_server_that_ends_before_its_port_answers_is_told_with_its_words() -> None:
+    command = [sys.executable, "-c", "import os; print('no such ' + os.environ['THING'])"]
+    with (
+        pytest.raises(RuntimeError, match="no such thing"),
+        parts.reserved_port() as port,
+        parts.listening(command, port, {"THING": "thing"}),
+    ):
+        raise AssertionError("it serves")
+
+
+[SDK] = [peer for peer in upstreams.SERVERS if peer.name == "a server on the SDK for Python"]
+
+
+async def test_a_server_is_asked_everything_over_a_wire() -> None:
+    [way] = [way for way in SDK.ways if (way.wire, way.protocol) == ("HTTP", "2026-07-28")]
+    assert await servers.examine(SDK, way) == {
+        "server": "a server on the SDK for Python",
+        "from": "PyPI",
+        "wire": "HTTP",
+        "protocol": "2026-07-28",
+        "offers": "8 tools, 2 resources, 1 prompt",
+        "exercised": "5 tools called (2 that asked back, one with progress, one that failed), "
+        "16 calls at once, one cancelled, a new tool heard of, 2 resources read, 1 prompt rendered",
+    }
+
+
+async def test_a_server_that_says_something_else_is_a_fault() -> None:
+    [way] = [way for way in SDK.ways if (way.wire, way.protocol) == ("stdio", "2025-11-25")]
+    wrong = evolve(SDK, calls=(Call("add", {"a": 2, "b": 2}, said="five"),))
+    row = await servers.examine(wrong, way)
+    assert row["fault"] == "AssertionError: add said '4', without 'five'"
+    assert "exercised" not in row
+
+
+def test_an_environment_that_nobody_wrote_down_is_no_missing_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CONFORMANCE_OLD", raising=False)
+    with pytest.raises(parts.Missing, match="conformance-old"):
+        parts.programs("old")
+    with pytest.raises(LookupError, match=r"odl\.txt"):  # else its rows would be left out for ever
+        parts.programs("odl")
 
 
 def test_the_tests_of_the_fault_table_exist() -> None:
