@@ -26,12 +26,13 @@ class Held(NamedTuple):
 
 
 def held() -> Held:
-    """What is held now."""
+    """What is held now; the threads of the loop's own pool, which it starts as it likes, do not count."""
     children = 0
     for path in Path("/proc/self/task").glob("*/children"):
         children += len(path.read_text().split())
     descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-    return Held(len(asyncio.all_tasks()), threading.active_count(), children, descriptors)
+    threads = sum(not thread.name.startswith("asyncio_") for thread in threading.enumerate())
+    return Held(len(asyncio.all_tasks()), threads, children, descriptors)
 
 
 async def settled(before: Held, seconds: float = 0.5) -> Held:

@@ -1,7 +1,7 @@
 """Shows in numbers that the corridor holds when much goes wrong: `python noxfile.py reliability`.
 
 Every part has limits; a run ends with 1 when one of them does not hold. `--quick` takes small numbers,
-`--only PART` one part, `--json FILE` writes what was measured, `--write-docs` the page about it.
+`--only PART` one part, `--json FILE` writes what was measured, `--write-docs` the pages about it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -18,11 +19,14 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+os.environ["GLEITZEIT_CACHE"] = ""  # what runs before have found out is not what is shown
+
 from tests.benchmarks import machine
 from tests.benchmarks.process import ROOT
 from tests.benchmarks.rows import Group
 from tests.benchmarks.table import Progress, render, summary
 from tests.reliability import balance, cells, endurance, reader, servers, storm, sweep
+from tests.reliability.mcp_faults import part
 
 __all__ = ["PARTS", "main"]
 
@@ -30,6 +34,10 @@ PAGE: Final = ROOT / "docs" / "explanation" / "reliability.md"
 BEGIN: Final = "<!-- what `python noxfile.py reliability -- --write-docs` wrote -->"
 DRAIN: Final = "tests/reliability/test_drain.py"
 END: Final = "<!-- until here -->"
+#: Where the faults of MCP servers are told, and between which marks.
+FAULTS: Final = ROOT / "docs" / "reference" / "mcp.md"
+FIRST: Final = "<!-- faults: what `python noxfile.py reliability -- --only mcp --write-docs` wrote -->"
+LAST: Final = "<!-- faults: until here -->"
 
 
 async def drain(progress: Progress, quick: bool) -> Group:
@@ -50,6 +58,7 @@ PARTS: Final[dict[str, Callable[[Progress, bool], Coroutine[Any, Any, Group]]]] 
     "sweep": sweep.measure,
     "reader": reader.measure,
     "servers": servers.measure,
+    "mcp": part.measure,
     "drain": drain,
 }
 
@@ -60,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="small numbers, for a look")
     parser.add_argument("--only", action="append", choices=PARTS, help="one part; may be repeated")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the numbers here")
-    parser.add_argument("--write-docs", action="store_true", help=f"put the result into {PAGE.name}")
+    told = f"put the result into {PAGE.name}, unless only some parts are run, and {FAULTS.name}"
+    parser.add_argument("--write-docs", action="store_true", help=told)
     options = parser.parse_args(arguments)
     begun, here, progress = time.monotonic(), machine.describe(), Progress()
     print(machine.heading(here), flush=True)
@@ -71,14 +81,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         progress.clear()
         groups.append(group)
         print("\n" + shown(group), flush=True)
+        if isinstance(group, part.Faults):
+            print("\n" + group.text(), flush=True)
     print(f"\n{summary(groups, quick=options.quick)}\n{time.monotonic() - begun:.0f} s in all")
     report = {"quick": options.quick, **here, "groups": [group.to_dict() for group in groups]}
     if options.json:
         _dump(options.json, report)
     if options.write_docs:
-        _dump(PAGE.with_suffix(".json"), report)
-        text = "\n\n".join([machine.heading(here), *map(shown, groups), summary(groups, quick=options.quick)])
-        write_page(PAGE, text)
+        if not options.only:
+            _dump(PAGE.with_suffix(".json"), report)
+            parts = [machine.heading(here), *map(shown, groups), summary(groups, quick=options.quick)]
+            text = "\n\n".join(parts)
+            write_page(PAGE, f"```text\n{text}\n```")
+        for group in groups:
+            if isinstance(group, part.Faults):
+                busy = f", busy with other things (load {here['load']:.0f})" if here["busy"] else ""
+                write_page(FAULTS, f"{here['machine']}{busy}.\n\n{group.markdown()}", FIRST, LAST)
     return int(any(row.mark == "over" for group in groups for row in group.rows))
 
 
@@ -87,13 +105,13 @@ def shown(group: Group) -> str:
     return "\n\n".join([render(group), *([group.table()] if isinstance(group, cells.Matrix) else [])])
 
 
-def write_page(page: Path, text: str) -> None:
+def write_page(page: Path, text: str, first: str = BEGIN, last: str = END) -> None:
     """Replace what stands between the marks of the page."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, mark, after = rest.partition(END)
+    before, _, rest = page.read_text(encoding="utf-8").partition(first)
+    _, mark, after = rest.partition(last)
     if not mark:
-        raise SystemExit(f"{page}: the lines {BEGIN!r} and {END!r} are missing")
-    page.write_text(f"{before}{BEGIN}\n\n```text\n{text}\n```\n\n{END}{after}", encoding="utf-8")
+        raise SystemExit(f"{page}: the lines {first!r} and {last!r} are missing")
+    page.write_text(f"{before}{first}\n\n{text}\n\n{last}{after}", encoding="utf-8")
 
 
 def _dump(path: Path, report: dict[str, Any]) -> None:

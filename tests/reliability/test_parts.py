@@ -35,9 +35,7 @@ def test_the_page_gets_what_was_measured_and_keeps_the_rest(tmp_path):
     page.write_text(f"before\n\n{session.BEGIN}\n\nold\n\n{session.END}\n\nafter\n")
     session.write_page(page, "new")
     session.write_page(page, "newer")
-    assert page.read_text() == (
-        f"before\n\n{session.BEGIN}\n\n```text\nnewer\n```\n\n{session.END}\n\nafter\n"
-    )
+    assert page.read_text() == (f"before\n\n{session.BEGIN}\n\nnewer\n\n{session.END}\n\nafter\n")
 
 
 def test_the_page_of_the_repository_has_its_marks():

@@ -129,6 +129,36 @@ async def test_a_stopped_provider_is_started_anew_by_the_next_call():
         assert instance(h, "living").object is not old
 
 
+@pytest.mark.parametrize("ending", ["the call", "the host"])
+async def test_a_dismissal_goes_on_although_its_caller_gives_up(ending):
+    h = host({"host": {"drain_timeout": 0.01}}, living=Living)
+    await h.open()
+    await ask(h)
+    living = instance(h, "living").object
+    living.asked.clear()
+    living.answer.clear()
+    call = asyncio.create_task(ask(h))
+    await living.asked.wait()
+    leaving = asyncio.create_task(h._registry.dismiss(instance(h, "living"), 600))
+    while instance(h, "living") is not None:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it waits for the call by now
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    assert leaving.cancelled()
+    assert living.alive
+    if ending == "the call":
+        living.answer.set()
+        assert (await call).text == "living"
+        async with asyncio.timeout(30):
+            while living.alive:
+                await asyncio.sleep(0)
+    await h.close()
+    await asyncio.wait([call])
+    assert not living.alive
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_a_closed_host_starts_nothing_for_calls_that_were_under_way():
     built = []
 
