@@ -9,7 +9,7 @@ import pytest
 
 from gleitzeit import BlockingHost, Chat, Finished, Model, Provider, Reply, Stream, TextDelta
 from gleitzeit.discovery import Index
-from gleitzeit.errors import UnknownModelError, UsageError
+from gleitzeit.errors import PluginError, UnknownModelError, UsageError
 
 
 class Good(Provider):
@@ -34,6 +34,11 @@ class Good(Provider):
         yield Finished("stop")
 
 
+class Bad(Provider):
+    def __init__(self, config, context):
+        raise RuntimeError("no")
+
+
 @pytest.fixture
 def host():
     Good.waiting, Good.closed = threading.Event(), threading.Event()
@@ -54,6 +59,23 @@ def test_a_stream_is_a_for_loop(host):
 def test_the_snapshot_counts_what_went_through(host):
     host.call(Chat("hi").to("good/m"))
     assert dict(host.snapshot().total("good").attempts) == {"ok": 1}
+
+
+def test_providers_are_started_and_found_by_their_models():
+    config = {
+        "providers": {"good": {"models": ["m"]}},
+        "routes": {"both": {"targets": ["bad/x", "good/m"]}, "lost": {"targets": ["bad/x", "nobody"]}},
+        "aliases": {"any": "both", "self": "self"},
+    }
+    plugins = {"good": Good, "bad": Bad}
+    with BlockingHost(config, plugins=plugins, environ={}, index=Index(())) as host:
+        assert not host.provider_of("good/m").connected
+        assert host.start() == {"good": True, "bad": False}
+        assert [host.provider_of(name).name for name in ("good/m", "m", "any", "both")] == ["good"] * 4
+        assert host.provider_of("good/m").connected
+        assert [host.provider_of(name) for name in ("nobody", "good/nobody", "self")] == [None] * 3
+        with pytest.raises(PluginError, match="bad"):
+            host.provider_of("lost")
 
 
 def test_leaving_a_stream_early_closes_it(host):

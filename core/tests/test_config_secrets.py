@@ -282,3 +282,52 @@ def shown(error: BaseException | None) -> str:
         assert not isinstance(error, GleitzeitError) or error.body is None
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return "\n".join(texts)
+
+
+class TestPersonalReference:
+    TEMPLATES = (
+        "secret://file/keys/{principal}",
+        "secret://file/keys/{principal}.json",
+        "secret://b/all#{principal}",
+    )
+
+    @given(st.sampled_from(TEMPLATES), st.text(min_size=1), st.text(min_size=1))
+    def test_no_name_leads_elsewhere_or_to_anothers(self, template: str, one: str, other: str) -> None:
+        pattern = SecretRef(template)
+        assert pattern.personal
+        found = pattern.of(one)
+        assert not found.personal
+        assert (found == pattern.of(other)) == (one == other)
+        head, _, tail = template.partition("{principal}")
+        word = found.removeprefix(head).removesuffix(tail)
+        assert word.isascii()
+        assert word.isprintable()
+        assert not set(word) & set("/\\#:*?\"'$`~ ")
+        assert not word.startswith(".")
+        assert (found.backend, found.field is None) == (pattern.backend, pattern.field is None)
+
+    @pytest.mark.parametrize("name", ["alice", "alice@example.com", "a-b_c.d", "4711"])
+    def test_plain_names_stay_as_they_are(self, name: str) -> None:
+        assert SecretRef("secret://env/T_{principal}").of(name).path == f"T_{name}"
+
+    @pytest.mark.parametrize(
+        "name, word", [("../x", "%2E.%2Fx"), ("\0", "%00"), ("é", "%C3%A9"), ("\ud800", "%ED%A0%80")]
+    )
+    def test_others_are_written_out(self, name: str, word: str) -> None:
+        assert SecretRef("secret://env/T_{principal}").of(name).path == f"T_{word}"
+
+    def test_nobody_has_no_secrets(self) -> None:
+        with pytest.raises(ConfigError, match="without a name"):
+            SecretRef("secret://env/T_{principal}").of("")
+
+    async def test_those_of_many_are_forgotten_in_time(self) -> None:
+        environ = {f"T_{number}": "x" for number in range(3000)}
+        now = 0.0
+        resolver = SecretResolver(environ=environ, ttl=10.0, clock=lambda: now)
+        for number in range(3000):
+            now += 0.1
+            await resolver.resolve(SecretRef("secret://env/T_{principal}").of(str(number)))
+            with pytest.raises(ConfigError):
+                await resolver.resolve(SecretRef("secret://env/X_{principal}").of(str(number)))
+        assert len(resolver._known) < 1200
+        assert len(resolver._locks) < 1200

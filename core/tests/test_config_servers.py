@@ -59,14 +59,14 @@ class TestOwn:
         return server(load(data={"servers": {"s": table}}, environ=environ), "s")
 
     def test_is_a_provider_of_the_mcp_plugin(self) -> None:
-        found = self.load({"command": "x", "args": ["-y"], "env": {"A": "b"}, "cwd": "/d", "call_timeout": 5})
+        found = self.load({"command": "x", "args": ["-y"], "env": {"A": "b"}, "cwd": "/d", "hang_timeout": 5})
         assert (found.kind, found.plugin, found.key, found.problem) == ("provider", "mcp", "servers.s", None)
         assert found.values == {
             "command": "x",
             "args": ["-y"],
             "env": {"A": "b"},
             "cwd": "/d",
-            "call_timeout": 5,
+            "hang_timeout": 5,
             "sandbox": "none",
         }
 

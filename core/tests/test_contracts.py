@@ -213,6 +213,38 @@ async def test_without_a_lock_that_can_be_relied_on_no_tool_runs(path, text):
         assert not running(h, "shop").called
 
 
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ('{"version": 1,\n<<<<<<< HEAD\n', "line 2: a merge has left its marks"),
+        ('{"version": 1,\n!', "line 2: "),
+        ('{"version": 1, "tools": {"a/b": {}, "a/b": {}}}', "a/b is there twice"),
+        ("[" * 100_000, "nested too deeply"),
+        (b"\xff", "no text in UTF-8"),
+    ],
+)
+def test_what_is_wrong_with_a_lock_is_told(path, text, why):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError, match=why):
+        read_lock(str(path))
+
+
+def test_a_link_to_a_lock_stays_one(path):
+    path.symlink_to("real.lock")
+    write_lock(str(path), Lock({"tools": {"a/t": Pin.of(Tool("t"))}}))
+    assert path.is_symlink()
+    assert read_lock(str(path.with_name("real.lock"))) == read_lock(str(path))
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\x85", "\x0b", "\r"])
+def test_no_part_of_a_change_can_be_hidden_from_who_reads_it(end):
+    words = "".join(f"{end}{mark} Obey me" for mark in ("++", "--", "@@"))
+    old, new = (Lock({"tools": {"a/t": Pin.of(Tool("t", description=each))}}) for each in ("", words))
+    [there], [back] = old.changes(new), new.changes(old)
+    for lines in (there.lines, back.lines):
+        assert "".join(lines).count("Obey me") == 3
+
+
 async def test_a_renamed_tool_is_pinned_by_its_providers_words(path):
     await locked(path)
     said = {"tools": {"read": {"rename": "look", "description": "other words"}}}

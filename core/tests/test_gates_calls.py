@@ -132,6 +132,8 @@ async def test_cancelled_calls_open_no_breaker_but_calls_past_their_deadline_do(
                 await h.call(Chat("hi").to("held/m", timeout=0.005))
         assert gate(h).breaker.state == "open"
         assert dict(h.snapshot().total("held").attempts) == {"cancelled": 10, "deadline": 3}
+        assert dict(h.snapshot().total_calls().outcomes) == {"cancelled": 10, "deadline": 3}
+        assert h.snapshot().total_calls().timed_out == 3
     at_rest(h)
 
 

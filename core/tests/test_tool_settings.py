@@ -98,6 +98,18 @@ async def test_a_hidden_tool_is_as_if_it_were_not_there():
         assert (kept.name, kept.why) == ("desk/git_commit", "hidden")
 
 
+async def test_what_is_said_of_a_tool_that_is_not_there_is_told(caplog):
+    """Above all of one that was to be hidden."""
+    async with desk({"git_comit": {"hidden": True}, "x_*": {"category": "c"}, "git_*": {"tags": ["c"]}}) as h:
+        await h.tools()
+        await h.tools()
+    said = [row.getMessage() for row in caplog.records if row.name == "gleitzeit.shaping"]
+    assert said == [
+        "[providers.desk.tools] git_comit: desk offers no such tool; did you mean 'git_commit'?",
+        "[providers.desk.tools] x_*: desk offers no such tool",
+    ]
+
+
 async def test_tools_that_would_have_one_name_are_both_kept_back():
     async with desk({"git_*": {"rename": "git"}}) as h:
         kept = {each.own: each.reason for each in await h.tools() if each.why == "clash"}

@@ -54,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         name for name in os.environ if name.startswith(("GLEITZEIT", "OPENAI_", "LITELLM", "ANY_LLM"))
     ]:
         del os.environ[name]  # a developer's settings are not what is measured
+    os.environ["GLEITZEIT_CACHE"] = ""  # nor is what runs before have found out
     here = machine.describe()
     only_json = options.json == "-"
     if not only_json:

@@ -31,7 +31,7 @@ Mode: TypeAlias = Literal["auto", "legacy"]
 UPSTREAM = str(Path(__file__).with_name("mcp_upstream.py"))
 #: Long enough for any machine: a process may take its time to start.
 LONG = 120
-PATIENT = {"timeout": LONG, "hook_timeout": LONG}
+PATIENT = {"timeout": LONG, "hook_timeout": LONG, "list_timeout": LONG}
 BEHIND: dict[str, Any] = {
     "host": PATIENT,
     "providers": {"scripted": {}},
@@ -49,6 +49,7 @@ TOML = f"""
 [host]
 timeout = {LONG}
 hook_timeout = {LONG}
+list_timeout = {LONG}
 
 [providers.scripted]
 

@@ -81,11 +81,24 @@ async def test_a_port_that_is_taken_is_said() -> None:
                 pytest.fail("it is open")
 
 
-def test_a_token_on_the_command_line_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["mcp", "serve", "--transport", "http", "--token", TOKEN]) == 2
+@pytest.mark.parametrize("option", ["--token", "--state-key"])
+def test_a_secret_on_the_command_line_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mcp", "serve", "--transport", "http", option, TOKEN]) == 2
     told = capsys.readouterr().err
     assert "secret://env/NAME" in told
     assert TOKEN not in told
+
+
+def test_a_state_key_that_is_too_short_is_said_before_anything_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STATE_KEY", "short")
+    words = ["mcp", "serve", "--transport", "http", "--port", "0", "--state-key", "secret://env/STATE_KEY"]
+    assert main(words) == ConfigError.exit_code
+    told = capsys.readouterr().err
+    assert "has 5 bytes, of the 32" in told
+    assert "serving" not in told
 
 
 async def test_a_signal_lets_answers_in_flight_come(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import Client
 
-from gleitzeit import Host, ToolCall
+from gleitzeit import Chat, Host, ToolCall
 from gleitzeit.contracts import write_lock
 from gleitzeit.errors import AmbiguousModelError, SecurityDeniedError, UnknownModelError
 from gleitzeit.values import Change
@@ -18,7 +19,7 @@ from gleitzeit.values import Change
 #: A server of one file that announces a new list of tools when it is told to.
 GROWING = """
 import json, sys
-tools = ["get_current_time", "grow"]
+tools = ["get_current_time", "grow", "chat"]
 def tell(message):
     sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\\n")
     sys.stdout.flush()
@@ -31,6 +32,7 @@ for line in sys.stdin:
     elif method == "tools/list":
         schema = {"type": "object"}
         rows = [{"name": name, "description": "does " + name, "inputSchema": schema} for name in tools]
+        rows[2]["description"] += ", and " + tools[-1]
         tell({"id": number, "result": {"tools": rows}})
     elif method == "tools/call":
         tell({"id": number, "result": {"content": [{"type": "text", "text": message["params"]["name"]}]}})
@@ -57,12 +59,22 @@ def servers(tmp_path: Path) -> dict[str, Any]:
     return {
         "git": module("mcp_server_git", tools=said),
         "time": module("mcp_server_time", "--local-timezone", "UTC", tools={"*": {"category": "clock"}}),
-        "growing": {"command": sys.executable, "args": [str(growing)], "sandbox": "none"},
+        "growing": {
+            "command": sys.executable,
+            "args": [str(growing)],
+            "sandbox": "none",
+            "models": ["talker"],
+            "tools": {"chat": {"hidden": True}},
+        },
     }
 
 
 def host(servers: dict[str, Any], **more: Any) -> Host:
     return Host({"servers": servers, **more})
+
+
+async def shown(client: Client) -> set[str]:
+    return {tool.name for tool in (await client.list_tools(cache_mode="bypass")).tools}
 
 
 async def changed(h: Host, act: Callable[[], Any], name: str) -> None:
@@ -105,7 +117,7 @@ async def test_clashing_names_are_told_apart_and_a_changed_list_is_seen(servers:
         assert (await h.call(ToolCall({}).to("growing/grown"))).text == "grown"
 
 
-async def test_a_tool_that_a_server_adds_is_quarantined_until_it_is_approved(
+async def test_what_a_server_adds_or_changes_is_quarantined_until_it_is_approved(
     servers: dict[str, Any], tmp_path: Path
 ) -> None:
     lock = tmp_path / "gleitzeit.lock"
@@ -113,13 +125,30 @@ async def test_a_tool_that_a_server_adds_is_quarantined_until_it_is_approved(
         approved, failed = await h.toolbox.contracts()
         assert not failed
     write_lock(str(lock), approved)
-    async with host(servers, host={"tools_lock": str(lock)}) as h:
+    async with (
+        host(servers, host={"tools_lock": str(lock)}) as h,
+        h.mcp_server().http() as url,
+        Client(url) as client,
+    ):
+        # A tool that stands for a model may well be hidden as a tool.
+        talk = Chat("hi").to("growing/talker")
+        assert (await h.call(talk)).text == "chat"
         await changed(h, lambda: h.call(ToolCall({}).to("growing/grow")), "growing")
         with pytest.raises(SecurityDeniedError, match="approve 'growing/grown'"):
             await h.call(ToolCall({}).to("growing/grown"))
+        assert "growing__grown" not in await shown(client)
+        with pytest.raises(SecurityDeniedError, match="growing/chat is quarantined: it has changed"):
+            await h.call(talk)
+        with pytest.raises(SecurityDeniedError, match="growing/chat"):
+            async with h.stream(talk) as stream:
+                await stream.collect()
         assert (await h.call(ToolCall({"timezone": "UTC"}).to("time/get_current_time"))).data
         write_lock(str(lock), (await h.toolbox.contracts())[0])
         assert (await h.call(ToolCall({}).to("growing/grown"))).text == "grown"
+        assert (await h.call(talk)).text == "chat"
+        # So does a server of the host's, which nobody told.
+        assert (await client.call_tool("growing__grown", {})).content[0].text == "grown"  # type: ignore[union-attr]
+        assert "growing__grown" in await shown(client)
 
 
 @pytest.mark.feature("S004-44")

@@ -77,6 +77,14 @@ class BlockingServers:
         """Remove a server; calls in flight may end."""
         self._host.run(self._host.host.servers.undeploy(name))
 
+    def start(self, name: str) -> bool:
+        """Start a server; True where it stands."""
+        return self._host.run(self._host.host.servers.start(name))
+
+    def stop(self, name: str) -> None:
+        """Stop a server; it stays in the listing."""
+        self._host.run(self._host.host.servers.stop(name))
+
     def execute(self, name: str, request: Mapping[str, Any], *, timeout: float | None = None) -> Reply:
         """Send `{"method": ..., "params": {...}}` to one server."""
         return self._host.run(self._host.host.servers.execute(name, request, timeout=timeout))
@@ -173,15 +181,28 @@ class BlockingHost:
 
         return self.run(converse())
 
-    def offers(self, thing: Thing) -> list[Offer]:
-        """What all providers offer."""
-        return self.run(self._host.offers(thing))
+    def offers(self, thing: Thing, *, wait: float | None = None) -> list[Offer]:
+        """What all providers offer; those that take longer than `wait` seconds are `pending`."""
+        return self.run(self._host.offers(thing, wait=wait))
+
+    def start(self) -> dict[str, bool]:
+        """Start what is configured of providers at once; gives for each whether it then stands."""
+        return self.run(self._host.start())
+
+    def provider_of(self, model: str) -> InstanceHealth | None:
+        """Who is asked first for a model, and how it fares; None where nobody has it."""
+        return self.run(self._host.provider_of(model))
 
     def tools(
-        self, *, category: str | None = None, tags: Iterable[str] = (), set: str | None = None
+        self,
+        *,
+        category: str | None = None,
+        tags: Iterable[str] = (),
+        set: str | None = None,
+        wait: float | None = None,
     ) -> list[ToolInfo]:
         """All tools, or those of one category, with all of these tags, in one set."""
-        return self.run(self._host.tools(category=category, tags=tags, set=set))
+        return self.run(self._host.tools(category=category, tags=tags, set=set, wait=wait))
 
     def health(self, deep: bool = False) -> list[InstanceHealth]:
         """How every instance fares."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from attrs import evolve, field, frozen
 
-from gleitzeit.contracts import Locked
-from gleitzeit.errors import GleitzeitError, PluginError
+from gleitzeit.contracts import Lock, Locked
+from gleitzeit.errors import ConfigError, DeadlineError, GleitzeitError, PluginError
 from gleitzeit.modeldata import Known
 from gleitzeit.registry import Instance, Registry
 from gleitzeit.registry.broadcast import ask
@@ -23,6 +25,8 @@ Thing: TypeAlias = Literal["models", "tools", "resources", "prompts"]
 Item = TypeVar("Item", Model, Tool, Resource, Prompt)
 TYPES: Final[dict[Thing, Any]] = {"models": Model, "tools": Tool, "resources": Resource, "prompts": Prompt}
 
+#: Seconds beyond their time in which hooks that are given up end.
+BREATH: Final = 0.5
 #: Fields of a model that data files may know.
 _OPEN: Final = ("context_tokens", "output_tokens", "metadata")
 
@@ -31,26 +35,43 @@ _OPEN: Final = ("context_tokens", "output_tokens", "metadata")
 class Offer:
     """What one instance offers of one thing; `error` says why it is not, or no longer, what it seems.
 
-    With an error, `items` is what was known before (`stale`) or what needs no asking. `kept` is what
-    nobody may use, and `own` the provider's name for each tool that the operator has renamed.
+    With an error, `items` is what was known before (`stale`) or what needs no asking. `pending` is an
+    instance that is still being asked, as it starts or is slow: a change is announced when it has
+    answered. `kept` is what nobody may use, and `own` the provider's name for each tool that the
+    operator has renamed.
     """
 
     instance: str = field(kw_only=False)
     items: tuple[Any, ...] = ()
     error: GleitzeitError | None = None
     stale: bool = False
+    pending: bool = False
     kept: tuple[Kept, ...] = ()
     own: Mapping[str, str] = field(factory=dict)
 
 
-class Catalogue:
-    """Offers by instance. Asking is single-flight; what is known is forgotten on `forget`."""
+class _Asking:
+    """An instance that is being asked."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, task: asyncio.Task[Offer], since: float) -> None:
+        self.task = task
+        self.since = since
+        #: Has somebody gone on without its answer?
+        self.late = False
+
+
+class Catalogue:
+    """Offers by instance. Asking is single-flight; what is known is forgotten on `forget`.
+
+    `on_late` hears of an instance that has answered after somebody went on without it.
+    """
+
+    def __init__(self, registry: Registry, on_late: Callable[[str], None] = lambda name: None) -> None:
         self._registry = registry
+        self._on_late = on_late
         self._known: dict[tuple[str, Thing], Offer] = {}
         self._old: dict[tuple[str, Thing], Offer] = {}
-        self._asking: dict[tuple[str, Thing], asyncio.Task[Offer]] = {}
+        self._asking: dict[tuple[str, Thing], _Asking] = {}
         self._changes: Counter[str] = Counter()
         self._data = Known(registry.config.host.model_data)
         path = registry.config.host.tools_lock
@@ -76,31 +97,53 @@ class Catalogue:
             return model
         return Model(name, **more) if model is None else evolve(model, **more)
 
-    async def offer(self, instance: Instance, thing: Thing) -> Offer:
-        """What the instance offers; it is started for that. Failures are in the offer."""
-        return self._shape(instance, thing, await self.raw(instance, thing))
+    async def offer(self, instance: Instance, thing: Thing, wait: float = math.inf) -> Offer:
+        """What the instance offers; it is started for that. Failures are in the offer.
 
-    async def raw(self, instance: Instance, thing: Thing) -> Offer:
+        Where it has not answered within `wait` seconds after somebody first asked, the offer is `pending`.
+        """
+        return self._shape(instance, thing, await self.raw(instance, thing, wait))
+
+    async def raw(self, instance: Instance, thing: Thing, wait: float = math.inf) -> Offer:
         """As `offer`, in the provider's own words, and with nothing kept back."""
         key = instance.name, thing
         known = self._known.get(key)
         if known is not None:
             return known
-        task = self._asking.get(key)
-        if task is None:
-            task = self._asking[key] = asyncio.create_task(
-                self._ask(instance, thing), name=f"gleitzeit offer {key}"
-            )
-            task.add_done_callback(lambda _: self._asking.pop(key, None))
-        return await asyncio.shield(task)
+        asking = self._asking.get(key)
+        if asking is None:
+            task = asyncio.create_task(self._ask(instance, thing), name=f"gleitzeit offer {key}")
+            asking = self._asking[key] = _Asking(task, time.monotonic())
+            task.add_done_callback(lambda _: self._asked(key))
+        if wait == math.inf:
+            return await asyncio.shield(asking.task)
+        left = asking.since + wait - time.monotonic()
+        await asyncio.wait({asking.task}, timeout=max(left, 0.0))
+        if asking.task.done():
+            return asking.task.result()
+        asking.late = True
+        error = DeadlineError(
+            f"{instance.name!r} has not said so far what {thing} it offers; it may be starting",
+            hint="it is still being asked: ask again later, or see `gleitzeit health`",
+            provider=instance.name,
+            sent=False,
+        )
+        return self._instead(instance, thing, error, pending=True)
 
-    async def offers(self, thing: Thing, instances: Iterable[Instance] | None = None) -> list[Offer]:
-        """What all providers, or the given ones, offer: asked at once."""
+    async def offers(
+        self, thing: Thing, instances: Iterable[Instance] | None = None, *, wait: float | None = None
+    ) -> list[Offer]:
+        """What all providers, or the given ones, offer: asked at once.
+
+        Those that take more than `wait` seconds, `host.hook_timeout` if None, hold nobody up: see `Offer`.
+        """
         if instances is None:
             instances = [
                 instance for instance in self._registry.of_kind("provider") if instance.config.enabled
             ]
-        return list(await asyncio.gather(*(self.offer(instance, thing) for instance in instances)))
+        if wait is None:  # a hook that is given up at its end says so itself
+            wait = self._registry.config.host.hook_timeout + BREATH
+        return list(await asyncio.gather(*(self.offer(instance, thing, wait) for instance in instances)))
 
     def forget(self, name: str) -> None:
         """What this instance offers has changed: ask again when next needed."""
@@ -118,19 +161,24 @@ class Catalogue:
 
     async def close(self) -> None:
         """Stop asking."""
-        for task in tuple(self._asking.values()):
-            task.cancel()
-            await asyncio.wait({task})
+        for asking in tuple(self._asking.values()):
+            asking.late = False
+            asking.task.cancel()
+            await asyncio.wait({asking.task})
 
     def guards(self, instance: Instance) -> bool:
         """May tools of the instance be kept back?"""
         return self._locked is not None or bool(instance.config.tools)
 
+    def approved(self) -> Lock | ConfigError | None:
+        """What the lock file now says: the same object until it changes; None where none is enforced."""
+        return None if self._locked is None else self._locked.now()
+
     def _shape(self, instance: Instance, thing: Thing, offer: Offer) -> Offer:
         """The offer as the operator wants it, with the lock file as it now is."""
         if thing == "models" or not self.guards(instance):
             return offer
-        lock = None if self._locked is None else self._locked.now()
+        lock = self.approved()
         key = instance.name, thing
         before = self._shaped.get(key)
         if before is not None and before[0] is offer and before[1] is lock:
@@ -140,24 +188,39 @@ class Catalogue:
         self._shaped[key] = offer, lock, found
         return found
 
+    def _asked(self, key: tuple[str, Thing]) -> None:
+        """The instance has answered."""
+        asking = self._asking.pop(key)
+        if asking.late and key in self._known:
+            self._on_late(key[0])
+
+    def _static(self, instance: Instance, thing: Thing) -> tuple[Model, ...]:
+        """What needs no asking."""
+        return self._described(instance, instance.models) if thing == "models" else ()
+
+    def _instead(
+        self, instance: Instance, thing: Thing, error: GleitzeitError, *, pending: bool = False
+    ) -> Offer:
+        """The offer of an instance that cannot be asked: what was known before, or what needs no asking."""
+        known = self._old.get((instance.name, thing))
+        items = self._static(instance, thing) if known is None else known.items
+        return Offer(instance.name, items=items, error=error, stale=known is not None, pending=pending)
+
     async def _ask(self, instance: Instance, thing: Thing) -> Offer:
         key = instance.name, thing
-        fallback = self._old.get(key)
-        static = self._described(instance, instance.models) if thing == "models" else ()
-        items = fallback.items if fallback is not None else static
         try:
             built = await instance.start()
         except GleitzeitError as error:
-            return Offer(instance.name, items=items, error=error, stale=fallback is not None)
+            return self._instead(instance, thing, error)
         hook = f"provide_{thing}"
         own = thing == "models" and _replaced(instance, built)
         if hook not in instance.hooks or own:
-            offer = self._known[key] = Offer(instance.name, items=static)
+            offer = self._known[key] = Offer(instance.name, items=self._static(instance, thing))
             return offer
         changes = self._changes[instance.name]
-        outcome = await ask(
-            instance.name, hook, getattr(built, hook), self._registry.config.host.hook_timeout
-        )
+        more = getattr(built, "warm_up", 0.0)
+        patience = self._registry.config.host.hook_timeout + (more if isinstance(more, float) else 0.0)
+        outcome = await ask(instance.name, hook, getattr(built, hook), patience)
         if outcome.error is None:
             offer = _offer(instance, thing, outcome.value)
             if thing == "models":
@@ -165,7 +228,7 @@ class Catalogue:
         else:
             cause = outcome.error
             failure = cause if isinstance(cause, GleitzeitError) else _failed(instance, hook, cause)
-            offer = Offer(instance.name, items=items, error=failure, stale=fallback is not None)
+            offer = self._instead(instance, thing, failure)
         if offer.error is None and changes == self._changes[instance.name]:
             self._known[key] = offer
             self._old.pop(key, None)

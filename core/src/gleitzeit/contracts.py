@@ -145,12 +145,18 @@ def read_lock(path: str) -> Lock:
     """The lock in a file; raises `ConfigError` where there is none, or none that can be relied on."""
     try:
         with open(path, encoding="utf-8") as file:
-            data = json.load(file)
+            text = file.read()
     except FileNotFoundError:
         what = f"{path}: there is no such lock file"
         raise ConfigError(what, hint="write it: gleitzeit tools lock") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise _broken(path, type(error).__name__) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}", hint="see host.tools_lock") from None
+    except UnicodeDecodeError:
+        raise _broken(path, "it is no text in UTF-8") from None
+    try:
+        data = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise _broken(path, _fault(text, error)) from None
     if not isinstance(data, dict) or data.get("version") != VERSION:
         raise _broken(path, f"expected an object with version {VERSION}")
     pins: dict[str, dict[str, Pin]] = {}
@@ -169,7 +175,8 @@ def write_lock(path: str, lock: Lock) -> None:
         pins = lock.pins.get(thing, {})
         data[thing] = {name: {"sha256": pin.sha256, "contract": pin.contract} for name, pin in pins.items()}
     text = json.dumps(data, indent=2, sort_keys=True, default=_plain) + "\n"
-    folder = os.path.dirname(os.path.abspath(path))
+    path = os.path.realpath(path)  # a link stays one
+    folder = os.path.dirname(path)
     try:
         mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o644
         handle, temporary = tempfile.mkstemp(prefix=".gleitzeit-lock-", dir=folder)
@@ -186,6 +193,31 @@ def write_lock(path: str, lock: Lock) -> None:
     except OSError as error:
         what = f"{path}: cannot be written: {error.strerror}"
         raise ConfigError(what, hint="see host.tools_lock") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are there once: of two pins for one tool, as after a merge, neither counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _TwiceError(next(key for key in keys if keys.count(key) > 1))
+    return found
+
+
+class _TwiceError(ValueError):
+    """A key that is there twice."""
+
+
+def _fault(text: str, error: Exception) -> str:
+    """Why the text of a lock file is none, and where."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith(("<<<<<<<", "=======", ">>>>>>>")):
+            return f"line {number}: a merge has left its marks"
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno}: {error.msg}"
+    if isinstance(error, _TwiceError):
+        return f"{error} is there twice"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else "it is no JSON"
 
 
 def _pin(path: str, key: str, entry: Any) -> Pin:
@@ -209,7 +241,9 @@ def _lines(old: Pin | None, new: Pin | None) -> Iterator[str]:
 def _text(pin: Pin | None) -> list[str]:
     if pin is None:
         return []
-    return json.dumps(pin.contract, indent=2, sort_keys=True, ensure_ascii=False, default=_plain).splitlines()
+    text = json.dumps(pin.contract, indent=2, sort_keys=True, ensure_ascii=False, default=_plain)
+    # Not at every character that ends lines: none must begin as the headings do that are left out.
+    return text.split("\n")
 
 
 def _plain(value: Any) -> Any:

@@ -129,6 +129,10 @@ class Index:
         """The entries of one kind, by name."""
         return tuple(entry for entry in self.entries if entry.kind == kind)
 
+    def has(self, kind: str, name: str) -> bool:
+        """Is a plugin of this kind and name installed, whether or not it can be used?"""
+        return (kind, name) in self._by_name
+
     def find(
         self, kind: str, name: str, *, allow: Sequence[str] | None = None, deny: Sequence[str] = ()
     ) -> Entry:

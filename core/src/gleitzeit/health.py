@@ -6,14 +6,19 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from attrs import field, frozen
 
+from gleitzeit.errors import GleitzeitError
 from gleitzeit.registry import Instance, Registry
 from gleitzeit.registry.broadcast import ask
 from gleitzeit.values import Health, State
 
 __all__ = ["Checks", "InstanceHealth"]
+
+#: Seconds between two looks at one that is being started.
+_PAUSE: Final = 0.02
 
 
 @frozen(kw_only=True)
@@ -27,6 +32,11 @@ class InstanceHealth:
     health: Health
     local: bool = False
     sandbox: str | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Does it run, and answer as far as is known? False for what has not been started yet."""
+        return self.health.status in ("ok", "degraded")
 
 
 class Checks:
@@ -44,18 +54,27 @@ class Checks:
         if deep:
             await self._registry.start(instance for instance in instances if instance.config.enabled)
         healths = await asyncio.gather(*(self._one(instance, deep) for instance in instances))
-        return [
-            InstanceHealth(
-                instance.name,
-                kind=instance.kind,
-                plugin=instance.config.plugin,
-                state=_state(instance, health),
-                health=health,
-                local=instance.local,
-                sandbox=instance.sandbox,
-            )
-            for instance, health in zip(instances, healths, strict=True)
-        ]
+        return [_row(instance, health) for instance, health in zip(instances, healths, strict=True)]
+
+    async def one(self, instance: Instance) -> InstanceHealth:
+        """One instance, as it is; starts nothing."""
+        return _row(instance, await self._one(instance, False))
+
+    async def started(self, instance: Instance) -> InstanceHealth:
+        """Start one, and wait up to `host.start_timeout` until what is behind it stands or has failed."""
+        with contextlib.suppress(GleitzeitError):
+            await instance.start()
+        return await self.settled(instance)
+
+    async def settled(self, instance: Instance) -> InstanceHealth:
+        """Wait as long as that until one that is being started stands or has failed; starts nothing."""
+        row = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._registry.config.host.start_timeout):
+                # Only the plugin knows when it has started; its health waits for that a while by itself.
+                while (row := await self.one(instance)).health.data.get("state") == "starting":  # noqa: ASYNC110
+                    await asyncio.sleep(_PAUSE)
+        return row or await self.one(instance)
 
     async def of(self, instances: Iterable[Instance]) -> list[Health]:
         """How these instances fare, asked at once; starts none."""
@@ -99,6 +118,18 @@ class Checks:
         if not isinstance(outcome.value, Health):
             return Health("error", detail=f"health gave {type(outcome.value).__name__}")
         return outcome.value
+
+
+def _row(instance: Instance, health: Health) -> InstanceHealth:
+    return InstanceHealth(
+        instance.name,
+        kind=instance.kind,
+        plugin=instance.config.plugin,
+        state=_state(instance, health),
+        health=health,
+        local=instance.local,
+        sandbox=instance.sandbox,
+    )
 
 
 def _state(instance: Instance, health: Health) -> State:

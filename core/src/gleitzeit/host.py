@@ -102,7 +102,7 @@ class Host:
         )
         own = {name: _own(name, plugin) for name, plugin in (plugins or {}).items()}
         self._registry = Registry(self.config, self._index, services, own)
-        self._catalogue = Catalogue(self._registry)
+        self._catalogue = Catalogue(self._registry, self._came)
         self._router = Router(self.config, self._registry, self._catalogue)
         #: The tools of all instances, for those who list, choose and lock them.
         self.toolbox = Toolbox(self.config, self._registry, self._catalogue, self._router)
@@ -211,10 +211,15 @@ class Host:
         self._check()
         return Conversation(self, request, tools=tools, max_turns=max_turns, approve=approve, defer=defer)
 
-    async def offers(self, thing: Thing) -> list[Offer]:
-        """What all providers offer: `"models"`, `"tools"`, `"resources"` or `"prompts"`. Starts them."""
+    async def offers(self, thing: Thing, *, wait: float | None = None) -> list[Offer]:
+        """What all providers offer: `"models"`, `"tools"`, `"resources"` or `"prompts"`. Starts them.
+
+        A provider that has not answered after `wait` seconds (`host.hook_timeout` if None) is `pending`:
+        it goes on, and `watch` tells when it has answered. With `math.inf` all are waited for, each as
+        long as it may take to start.
+        """
         self._check()
-        return await self._catalogue.offers(thing)
+        return await self._catalogue.offers(thing, wait=wait)
 
     async def find(self, capability: str) -> list[Target]:
         """The models with this capability, as targets."""
@@ -229,19 +234,51 @@ class Host:
                     found.append(target)
         return found
 
+    async def start(self) -> dict[str, bool]:
+        """Start what is configured of providers at once; gives for each whether it then stands.
+
+        Nothing needs it, as a provider starts with its first call. One that fails holds up no other,
+        and `health` says why. What is installed and not configured starts when it is needed.
+        """
+        self._check()
+        providers = self._registry.of_kind("provider")
+        instances = [each for each in providers if each.config.enabled and not each.config.implicit]
+        rows = await asyncio.gather(*(self._checks.started(instance) for instance in instances))
+        return {row.name: row.connected for row in rows}
+
+    async def provider_of(self, model: str) -> InstanceHealth | None:
+        """Who is asked first for a model, under any name that a call may use, and how it fares.
+
+        None where nobody has it. Starts providers only where none of those that write their models
+        down has it, and their lists must be asked. Raises `AmbiguousModelError` as a call would.
+        """
+        self._check()
+        instance = await self._router.holder(model)
+        return None if instance is None else await self._checks.one(instance)
+
     async def tools(
-        self, *, category: str | None = None, tags: Iterable[str] = (), set: str | None = None
+        self,
+        *,
+        category: str | None = None,
+        tags: Iterable[str] = (),
+        set: str | None = None,
+        wait: float | None = None,
     ) -> list[ToolInfo]:
         """All tools, or those of one category, with all of these tags, in one set of `[toolsets]`.
 
-        Those that are kept back come last, and say why. Starts all providers.
+        Those that are kept back come last, and say why. Starts all providers; `wait` as in `offers`.
         """
         self._check()
-        return await self.toolbox.all(category=category, tags=tags, set=set)
+        return await self.toolbox.all(category=category, tags=tags, set=set, wait=wait)
 
-    async def find_tools(self, names: Iterable[str]) -> list[tuple[str, str, Tool]]:
-        """(name as given, full name, tool) of each tool that the names, patterns and sets mean."""
-        return await self.toolbox.find(names)
+    async def find_tools(
+        self, names: Iterable[str], *, wait: float | None = None
+    ) -> list[tuple[str, str, Tool]]:
+        """(name as given, full name, tool) of each tool that the names, patterns and sets mean.
+
+        `wait` as in `offers`; without it, who is named in a pattern is waited for.
+        """
+        return await self.toolbox.find(names, wait=wait)
 
     async def searcher(self, model: str) -> tuple[tuple[str, Tool] | None, int | None]:
         """(full name, tool) of what searches among tools, and the model's context; None where unknown."""
@@ -338,9 +375,17 @@ class Host:
         if resource is None:
             self._catalogue.forget(name)
             self._registry.bump()
+        self._tell_watchers(Change(name, resource=resource))
+
+    def _came(self, name: str) -> None:
+        """An instance has told what it offers, after somebody went on without it."""
+        self._registry.bump()
+        self._tell_watchers(Change(name))
+
+    def _tell_watchers(self, change: Change) -> None:
         for watcher in tuple(self._watchers):
             try:
-                watcher(Change(name, resource=resource))
+                watcher(change)
             except Exception as error:  # noqa: BLE001 - the application's code, called from the loop
                 logger.warning("a watcher of changes raised %s", type(error).__name__)
 

@@ -105,6 +105,13 @@ class Context(Protocol):
         It is equal to `config` where nothing has changed. Raises `ConfigError` where a secret is gone.
         """
 
+    async def personal(self, config: Any, principal: str, *, fresh: bool = False) -> Any:
+        """The instance's configuration with the secrets of `principal` where `{principal}` refers to them.
+
+        With `fresh` every secret in it is asked for anew. Raises `ConfigError` where one is missing. Only
+        for plugins that name keys for it in `personal`.
+        """
+
     async def driver(self, kind: str, name: str) -> Any:
         """The running instance of a driver plugin, such as `("transport", "stdio")`.
 
@@ -143,6 +150,8 @@ class Endpoint:
     sandbox: str = "none"
     policy: Policy = field(factory=Policy)
     options: Mapping[str, Any] = field(factory=dict, repr=False)
+    #: Whose credentials these are; None: everybody's. What is kept for one is not for others.
+    principal: str | None = None
 
 
 @frozen(kw_only=True)
@@ -154,7 +163,10 @@ class Frame:
 
 
 class Wire(Protocol):
-    """An open connection to one MCP server. Iterating gives its frames, until the wire is lost."""
+    """An open connection to one MCP server. Iterating gives its frames, until the wire is lost.
+
+    It may have a method `give_up()`, called where the server does not answer: its close waits for nothing.
+    """
 
     @property
     def lost(self) -> asyncio.Event:

@@ -66,8 +66,20 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
     """The groups of names that look alike, in the order in which they come; a name that comes twice does."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault(skeleton(name), []).append(name)
-    return [tuple(group) for group in groups.values() if len(group) > 1]
+        keys = _skeletons(name)
+        group = next((groups[key] for key in keys if key in groups), [])
+        group.append(name)
+        for key in keys:
+            groups.setdefault(key, group)
+    distinct = {id(group): group for group in groups.values()}
+    return [tuple(group) for group in distinct.values() if len(group) > 1]
+
+
+def _skeletons(name: str) -> tuple[str, ...]:
+    """What a name may be taken for: a capital I is an i, and is drawn as an l."""
+    first = skeleton(name)
+    drawn = unicodedata.normalize("NFKC", name)
+    return (first, skeleton(drawn.replace("I", "l"))) if "I" in drawn else (first,)
 
 
 def visible(text: str) -> str:

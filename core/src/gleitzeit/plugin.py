@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from gleitzeit.values import (
     Choice,
     Health,
     Model,
+    Operation,
     Prompt,
     Reply,
     Request,
@@ -36,6 +37,9 @@ class Plugin:
     """
 
     Config: ClassVar[Any] = None
+    #: Keys of the configuration that may refer to secrets of whoever calls (`{principal}`); what stands
+    #: for such a secret there is the reference itself, and `Context.personal` puts the secrets in.
+    personal: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Any, context: Context) -> None:
         self.config = config
@@ -82,6 +86,11 @@ class Provider(Plugin):
     complete: ClassVar[bool] = True
 
     @property
+    def warm_up(self) -> float:
+        """Seconds beyond `host.hook_timeout` that its lists may take, as something has to start first."""
+        return 0.0
+
+    @property
     def local(self) -> bool:
         """Does every byte of a call stay on this machine? The operator may overrule with `local = …`."""
         return False
@@ -106,6 +115,13 @@ class Provider(Plugin):
     def provide_prompts(self) -> Offers[Prompt]:
         """What prompt templates are on offer."""
         return ()
+
+    def tool_behind(self, operation: type[Operation], tools: Sequence[Tool]) -> str | None:
+        """Which of its own tools answers such operations on its models; None where none does.
+
+        A model whose tool is not as it was approved is not asked.
+        """
+        return None
 
     async def call(self, request: Request) -> Reply | Stream:
         """Answer a call; see `kinds.Provider.call`."""

@@ -101,6 +101,35 @@ class Router:
             return await self._tool(name, operation, via)
         return await self._own(name, operation, direct=bool(via))
 
+    async def holder(self, name: str, via: tuple[str, ...] = ()) -> Instance | None:
+        """The instance that is asked first for this model; None where nobody has it.
+
+        Starts only those that have to be asked for their models, so none where the name is written
+        down. Raises `AmbiguousModelError`, or what keeps the one from running that would have to say.
+        """
+        if name not in via:
+            route = self._config.routes.get(name)
+            ways = route.targets if route is not None else ()
+            if name in self._config.aliases:
+                ways = (self._config.aliases[name],)
+            refused: GleitzeitError | None = None
+            for way in ways:
+                try:
+                    found = await self.holder(way, (*via, name))
+                except GleitzeitError as error:  # a call would go on to the next
+                    refused = refused or error
+                    continue
+                if found is not None:
+                    return found
+            if refused is not None:
+                raise refused
+            if ways:
+                return None
+        try:
+            return (await self._model(name, direct=bool(via)))[0][0]
+        except UnknownModelError:
+            return None
+
     async def _own(self, name: str, operation: type[Operation], *, direct: bool) -> Resolved:
         """What instances themselves have under this name."""
         claims = await self._claims(name, operation, direct=direct)
@@ -108,7 +137,8 @@ class Router:
         failed: list[Attempt] = []
         for target, instance in claims:
             try:
-                await instance.start()
+                built = await instance.start()
+                await self._approved(instance, built, operation)
                 targets.append(self._placed(_serving(target, operation), instance))
             except GleitzeitError as error:
                 if len(claims) == 1:
@@ -124,6 +154,21 @@ class Router:
             denied = {kept.own: kept for kept in offer.kept}
         route = Route(name, operation=operation.kind, targets=tuple(targets))
         return Resolved(route, tuple(failed), denied=denied)
+
+    async def _approved(self, instance: Instance, built: Any, operation: type[Operation]) -> None:
+        """Raise where a model's answers come from a tool that is not as it was approved."""
+        behind = getattr(built, "tool_behind", None)
+        asks_model = THINGS.get(operation.kind, "models") == "models"
+        if behind is None or not asks_model or self._config.host.tools_lock is None:
+            return
+        offer = await self._catalogue.offer(instance, "tools")
+        if offer.error is not None:
+            raise offer.error  # whether it is as approved is not known
+        kept = {each.own: each for each in offer.kept if each.why == "quarantined"}
+        if kept:
+            own = behind(operation, (await self._catalogue.raw(instance, "tools")).items)
+            if own in kept:
+                raise denial(f"{instance.name}/{own}", kept[own])
 
     async def _tool(self, name: str, operation: type[Operation], via: tuple[str, ...]) -> Resolved:
         """A tool, and behind it the one that the operator names for when it fails."""
@@ -376,7 +421,7 @@ def _once(choices: Iterable[Choice], known: dict[str, Route]) -> tuple[Choice, .
 
 def denial(name: str, kept: Kept) -> GleitzeitError:
     """What is raised where something is called that is kept back."""
-    if kept.why == "hidden":
+    if kept.why != "quarantined":
         return UnknownModelError(f"{name} is not offered: {kept.reason}", hint=kept.hint, sent=False)
     vote = f"{name} is quarantined: {kept.reason}"
     provider = name.partition("/")[0]

@@ -10,10 +10,16 @@ from attrs import field, frozen
 
 from gleitzeit.catalogue import Catalogue
 from gleitzeit.config import InstanceConfig
-from gleitzeit.errors import ConfigError, InvalidRequestError, UnknownModelError, UnsupportedError
+from gleitzeit.errors import (
+    ConfigError,
+    InvalidRequestError,
+    UnknownModelError,
+    UnsupportedError,
+)
 from gleitzeit.health import Checks
 from gleitzeit.near import near
 from gleitzeit.pipeline import Pipeline
+from gleitzeit.records import replace
 from gleitzeit.registry import Instance, Registry
 from gleitzeit.values import Health, HealthStatus, HistogramData, Invoke, Reply, Request
 
@@ -99,13 +105,36 @@ class Servers:
             self._deploying.discard(name)
 
     async def undeploy(self, name: str) -> None:
-        """Remove a server: no new calls, those in flight may end within `host.drain_timeout`."""
+        """Remove a server: no new calls, those in flight may end within `host.drain_timeout`.
+
+        Cancelling gives up the wait, not the removal.
+        """
         instance = self._instance(name)
         try:
             await self._registry.dismiss(instance, self._registry.config.host.drain_timeout)
         finally:
             self._catalogue.drop(name)
             self._pipeline.drop(name)
+
+    async def start(self, name: str) -> bool:
+        """Start a server, also one that is stopped or disabled; True where it stands then.
+
+        Waits for its first start to end. Why it does not stand is in `list`; it is tried again.
+        """
+        registry, instance = self._registry, self._instance(name)
+        if not instance.config.enabled:
+            instance = await registry.replace(instance, replace(instance.config, enabled=True), 0)
+        return (await self._checks.started(instance)).connected
+
+    async def stop(self, name: str) -> None:
+        """Stop a server until `start`: it stays in the listing as "disabled", and its calls fail.
+
+        Returns when its processes have ended; calls in flight may end within `host.drain_timeout`.
+        """
+        registry, instance = self._registry, self._instance(name)
+        if instance.config.enabled:
+            config = replace(instance.config, enabled=False)
+            await registry.replace(instance, config, registry.config.host.drain_timeout)
 
     async def execute(self, name: str, request: Mapping[str, Any], *, timeout: float | None = None) -> Reply:
         """Send `{"method": ..., "params": {...}}` to one server and wait for the answer.
@@ -125,7 +154,8 @@ class Servers:
 
     async def state(self, name: str) -> str:
         """The state of one server, as in `ServerInfo`; waits for its first start to end."""
-        return (await self._info(self._instance(name))).state
+        instance = self._instance(name)
+        return _running(instance, (await self._checks.settled(instance)).health)
 
     async def scale(self, name: str, instances: int) -> None:
         """Have so many processes or sessions of a server; those too many end with their last call.
@@ -170,11 +200,6 @@ class Servers:
             average_response=times.mean,
         )
 
-    async def _info(self, instance: Instance) -> ServerInfo:
-        [health] = await self._checks.of([instance])
-        breakers = {each.name: each.breaker for each in self._pipeline.snapshot().instances}
-        return _info(instance, health, breakers.get(instance.name, "closed"))
-
     def _all(self) -> builtins.list[Instance]:
         return [each for each in self._registry.of_kind("provider") if each.config.section == _SECTION]
 
@@ -192,9 +217,14 @@ class Servers:
         )
 
 
+def _running(instance: Instance, health: Health) -> str:
+    """The state of its sessions, or of itself where it does not run."""
+    running = health.data.get("state") if instance.object is not None else None
+    return str(running or instance.state.value)
+
+
 def _info(instance: Instance, health: Health, breaker: str) -> ServerInfo:
     values = instance.config.values
-    running = health.data.get("state") if instance.object is not None else None
     status: HealthStatus = health.status
     if status == "ok" and breaker != "closed":
         status = "degraded"
@@ -202,11 +232,11 @@ def _info(instance: Instance, health: Health, breaker: str) -> ServerInfo:
     return ServerInfo(
         instance.name,
         kind=str(values.get("kind") or values.get("server_type") or wire),
-        state=str(running or instance.state.value),
+        state=_running(instance, health),
         health=status,
         detail=health.detail,
         priority=values["priority"] if isinstance(values.get("priority"), int) else 0,
         tags=tuple(map(str, tags)) if isinstance(tags := values.get("tags"), (list, tuple)) else (),
         description=str(values.get("description", "")),
-        instances=health.data.get("instances", 0) if running else 0,
+        instances=health.data.get("instances", 0) if instance.object is not None else 0,
     )

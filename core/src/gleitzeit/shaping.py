@@ -5,6 +5,7 @@ Tools that are hidden, not as they were approved, or not to be told apart are ke
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final, Literal, TypeAlias
@@ -14,9 +15,12 @@ from attrs import evolve, field, frozen
 from gleitzeit.config import InstanceConfig
 from gleitzeit.contracts import Item, Lock
 from gleitzeit.errors import ConfigError
+from gleitzeit.near import near
 from gleitzeit.values import Resource, Tool
 
 __all__ = ["Kept", "Shaped", "Why", "said_of", "shape"]
+
+logger = logging.getLogger(__name__)
 
 #: Why something on offer is kept back.
 Why: TypeAlias = Literal["hidden", "quarantined", "clash"]
@@ -73,21 +77,32 @@ def shape(
         name = item.uri if isinstance(item, Resource) else item.name
         said = said_of(config, name) if isinstance(item, Tool) else _NOTHING
         shown = _shown(item, said) if isinstance(item, Tool) and said else item
-        if said.get("hidden"):
-            hint = f"take out `hidden` in [{config.key}.tools]"
-            kept.append(Kept(shown, own=name, why="hidden", reason="the operator hides it", hint=hint))
-            continue
+        # First, as a hidden tool may still stand for a model.
         fault = _fault(lock, thing, f"{config.name}/{name}", item)
         if fault is not None:
             kept.append(Kept(shown, own=name, why="quarantined", reason=fault[0], hint=fault[1]))
             continue
+        if said.get("hidden"):
+            hint = f"take out `hidden` in [{config.key}.tools]"
+            kept.append(Kept(shown, own=name, why="hidden", reason="the operator hides it", hint=hint))
+            continue
         offered.append((name, shown))
+    if thing == "tools":
+        _idle(config, [name for name, _ in offered] + [each.own for each in kept])
     if thing != "tools" or all(name == shown.name for name, shown in offered):
         return Shaped(tuple(shown for _, shown in offered), tuple(kept))
     good, clashing = _told_apart(config, offered)
     names = {id(shown): name for name, shown in offered}
     own = {str(shown.name): names[id(shown)] for shown in good if shown.name != names[id(shown)]}
     return Shaped(tuple(good), (*kept, *clashing), own)
+
+
+def _idle(config: InstanceConfig, names: list[str]) -> None:
+    """Warn of what is said of no tool: a name that is not right hides nothing."""
+    for glob in config.tools if names else ():
+        if not any(fnmatchcase(name, glob) for name in names):
+            close = "".join(f"; did you mean {each!r}?" for each in near(glob, names)[:1])
+            logger.warning("[%s.tools] %s: %s offers no such tool%s", config.key, glob, config.name, close)
 
 
 def _shown(tool: Tool, said: Mapping[str, Any]) -> Tool:

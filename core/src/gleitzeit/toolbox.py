@@ -52,14 +52,19 @@ class Toolbox:
         self._router = router
 
     async def all(
-        self, *, category: str | None = None, tags: Iterable[str] = (), set: str | None = None
+        self,
+        *,
+        category: str | None = None,
+        tags: Iterable[str] = (),
+        set: str | None = None,
+        wait: float | None = None,
     ) -> list[ToolInfo]:
         """The tools of one category, with all of these tags, in one set; those kept back come last.
 
-        Raises `UnknownModelError` for a set that is not configured.
+        `wait` as in `Host.offers`. Raises `UnknownModelError` for a set that is not configured.
         """
         wanted = frozenset((tags,) if isinstance(tags, str) else tags)
-        infos = await self._infos()
+        infos = await self._infos(wait)
         members = None if set is None else {each.name for each in self._members(set.lstrip("@"), infos)}
         return [
             each
@@ -69,16 +74,19 @@ class Toolbox:
             and (members is None or each.name in members)
         ]
 
-    async def find(self, names: Iterable[str]) -> list[tuple[str, str, Tool]]:
+    async def find(self, names: Iterable[str], *, wait: float | None = None) -> list[tuple[str, str, Tool]]:
         """(name as given, full name, tool) of each tool that the names, patterns and sets mean.
 
-        Raises what calling a name would raise, where it is none.
+        `wait` as in `Host.offers`; without it an instance that a pattern names (`git/*`) is waited for as
+        long as it may take to start. Raises what calling a name would raise, where it is none.
         """
         found: dict[str, tuple[str, str, Tool]] = {}
         infos: list[ToolInfo] | None = None
         for name in names:
             if name.startswith("@") or not _PATTERN.isdisjoint(name):
-                infos = await self._infos() if infos is None else infos
+                if wait is None:
+                    await self._awaited(name)
+                infos = await self._infos(wait) if infos is None else infos
                 for each in self._chosen(name, infos):
                     if each.why is None:
                         found[each.name] = each.name, each.name, each.tool
@@ -108,6 +116,10 @@ class Toolbox:
                     pins[thing][f"{instance.name}/{name}"] = Pin.of(item)
         return Lock(pins), failed
 
+    def approved(self) -> object:
+        """What was approved, as the lock file now says: the same object until that changes."""
+        return self._catalogue.approved()
+
     async def context_tokens(self, name: str, operation: type[Operation]) -> int | None:
         """The smallest context of the models behind a name; None where one is not known."""
         try:
@@ -127,10 +139,17 @@ class Toolbox:
                         return f"{instance.name}/{tool.name}", tool
         return None
 
-    async def _infos(self) -> list[ToolInfo]:
+    async def _awaited(self, pattern: str) -> None:
+        """Wait for the instance that a pattern names."""
+        head, slash, _ = pattern.partition("/")
+        instance = self._registry.find("provider", head) if slash else None
+        if instance is not None and instance.config.enabled:
+            await self._catalogue.offer(instance, "tools")
+
+    async def _infos(self, wait: float | None) -> list[ToolInfo]:
         offered: list[ToolInfo] = []
         kept: list[ToolInfo] = []
-        for offer in await self._catalogue.offers("tools"):
+        for offer in await self._catalogue.offers("tools", wait=wait):
             offered += [
                 ToolInfo(
                     f"{offer.instance}/{tool.name}",

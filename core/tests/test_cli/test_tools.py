@@ -42,7 +42,7 @@ def test_a_difference_is_shown_and_the_tool_denied_until_it_is_approved(locked: 
     change(locked, "desk/add", description="adds up")
     done = run("tools", "diff")
     assert done.code == 1
-    assert "desk/add is changed" in done.out
+    assert "desk/add: changed (tools)" in done.out
     assert '-  "description": "adds up"' in done.out
     assert '+  "description": "adds two numbers"' in done.out
     denied = run("tool", "desk/add", "a=1", "b=2")
@@ -50,8 +50,11 @@ def test_a_difference_is_shown_and_the_tool_denied_until_it_is_approved(locked: 
     assert "gleitzeit tools approve 'desk/add'" in denied.err
     [row] = [row for row in run("tools", "--live", "--json").json()["tools"] if row["name"] == "desk/add"]
     assert row["note"].startswith("quarantined: it has changed")
+    assert "did you mean desk/add?" in run("tools", "approve", "add").err
     approved = run("tools", "approve", "desk/a*")
     assert "desk/add: approved (changed)" in approved.out
+    # What is approved is what is there now, which may not be what a diff has shown.
+    assert '+  "description": "adds two numbers"' in approved.out
     assert run("tool", "desk/add", "a=1", "b=2").out.strip() == "3"
 
 
@@ -72,6 +75,14 @@ def test_tools_that_came_and_went_are_told_and_approved(locked: Path, run: Run) 
     assert run("tools", "diff").code == 0
 
 
+def test_a_lock_that_is_written_anew_tells_what_it_approves(locked: Path, run: Run) -> None:
+    change(locked, "desk/add", description="adds up")
+    done = run("tools", "lock")
+    assert "desk/add: approved (changed)" in done.out
+    assert '-  "description": "adds up"' in done.out
+    assert run("tools", "lock", "--json").json()["approved"] == []
+
+
 def test_approving_what_has_not_changed_is_told(locked: Path, run: Run) -> None:
     done = run("tools", "approve", "desk/add")
     assert done.code == 2
@@ -90,6 +101,13 @@ def test_a_search_without_its_plugin_says_what_to_install(desk: Any, run: Run) -
     done = run("tools", "search", "add", "numbers")
     assert done.code == 4
     assert "pip install gleitzeit-plugin-tool-search" in done.err
+
+
+def test_a_narrow_terminal_is_told_the_names(desk: Any, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gleitzeit.cli.output import Output
+
+    monkeypatch.setattr(Output, "cells", 30)
+    assert "desk/add" in run("tools", "--live").out
 
 
 @pytest.mark.parametrize("words", [(), ("desk/*",), ("list", "desk/*"), ("--quiet",)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -51,7 +52,7 @@ _MODELS: Final = (
     Column("ABOUT", 3, least=22),
 )
 _TOOLS: Final = (
-    Column("TOOL", 9, least=24),
+    Column("TOOL", 9, least=16),
     Column("SANDBOX", 10),
     Column("CATEGORY", 3),
     Column("ABOUT", 1, least=22),
@@ -205,7 +206,7 @@ def _live_tools(
     boxes: dict[str, str] = {}
     members: set[str] | None = None
     if options.pattern is not None and options.pattern.startswith("@"):
-        found = _ask(options, output, lambda host: host.tools(set=options.pattern))
+        found = _ask(options, output, lambda host: host.tools(set=options.pattern, wait=math.inf))
         members = {each.name for each in found}
     for plugin, offer in offered(options, output, "tools", errors, boxes):
         kept = [(each.item, f"{each.why}: {each.reason}; {each.hint}") for each in offer.kept]
@@ -249,7 +250,7 @@ def offered(
 
     async def ask(host: Host) -> tuple[list[Offer], list[InstanceHealth]]:
         # There is no later for whoever ends with the list: those that start slowly are waited for.
-        return await host.offers(thing), await host.health()
+        return await host.offers(thing, wait=math.inf), await host.health()
 
     offers, healths = _ask(options, output, ask)
     plugin = {each.name: each.plugin for each in healths if each.kind == "provider"}

@@ -108,6 +108,11 @@ def serve(parser: argparse.ArgumentParser) -> None:
         "several times with the names of principals, each with a token of its own",
     )
     add(
+        "--principal",
+        metavar="NAME",
+        help="whose the requests are of clients that bring no token with a name",
+    )
+    add(
         "--allow-host",
         metavar="NAME",
         action="append",
@@ -120,6 +125,14 @@ def serve(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="an option of the transport, such as cert_file=PATH; may be repeated",
+    )
+    add(
+        "--state-key",
+        metavar="REFERENCE",
+        action="append",
+        default=[],
+        help="a secret that all processes of one service share, so that clients may go on in another one; "
+        "the first seals, further ones are still opened",
     )
     for name in ("tool", "resource", "prompt", "model"):
         add(

@@ -19,24 +19,22 @@ __all__ = ["run"]
 
 def run(options: Namespace, output: Output) -> int:
     """`gleitzeit mcp serve`; ends when its only client leaves (stdio), or by a signal."""
-    if options.token is not None and not options.token.startswith(SCHEME):
-        # It may be the token itself, which others can read in the list of processes.
-        raise UsageError(
-            "--token takes a reference to a secret, not the secret itself",
-            hint="put the token into a variable, and say --token secret://env/NAME",
-        )
-    reference = None if options.token is None else SecretRef.parse(options.token)
-    if options.transport == "stdio" and reference is not None:
+    references = _references(options.token)
+    if options.transport == "stdio" and references:
         raise UsageError("--token says nothing to stdio", hint="who starts a process needs no token")
+    keys = [_reference("--state-key", text) for text in options.state_key]
     settings = _settings(options)
+    if options.transport == "grpc" and len(references) == 1 and options.principal is None:
+        settings["principal"] = next(iter(references))  # its wire has no other way to tell who it is
 
     async def work(host: Host) -> int:
-        token = None if reference is None else await host._secrets.resolve(reference)
+        tokens = {name: await host._secrets.resolve(reference) for name, reference in references.items()}
+        settings["state_keys"] = [await host._secrets.resolve(each) for each in keys]
         server = host.mcp_server(**settings)
         if options.transport == "stdio":
             await server.run_stdio()
             return 0
-        async with _front(server, options, token) as address:
+        async with _front(server, options, tokens) as address:
             output.note(f"serving MCP at {address}")
             await asyncio.Event().wait()
         return 0
@@ -44,16 +42,41 @@ def run(options: Namespace, output: Output) -> int:
     return with_host(options, output, work)
 
 
-def _front(server: Any, options: Namespace, token: str | None) -> Any:
+def _references(given: list[str]) -> dict[str, SecretRef]:
+    """The references to tokens by principal; a lone one without a name is of the principal `token`."""
+    found: dict[str, SecretRef] = {}
+    for text in given:
+        name, _, reference = text.rpartition("=" + SCHEME)
+        name, reference = (name, SCHEME + reference) if name else ("token", text)
+        if name in found:
+            raise UsageError(f"{name!r} has two tokens", hint="say --token PRINCIPAL=REFERENCE for each")
+        found[name] = _reference("--token", reference)
+    return found
+
+
+def _reference(option: str, text: str) -> SecretRef:
+    if not text.startswith(SCHEME):
+        # It may be the secret itself, which others can read in the list of processes.
+        raise UsageError(
+            f"{option} takes a reference to a secret, not the secret itself",
+            hint=f"put it into a variable, and say {option} secret://env/NAME",
+        )
+    return SecretRef.parse(text)
+
+
+def _front(server: Any, options: Namespace, tokens: dict[str, str]) -> Any:
     if options.transport == "http":
         if options.option:
             raise UsageError("--option says nothing to http", hint="leave it out")
-        return server.http(options.host, options.port, token=token, allowed_hosts=tuple(options.allow_host))
+        hosts = tuple(options.allow_host)
+        return server.http(options.host, options.port, token=tokens or None, allowed_hosts=hosts)
     given = dict(item.split("=", 1) for item in options.option if "=" in item)
     if len(given) != len(options.option):
         raise UsageError("--option takes KEY=VALUE", hint="such as --option cert_file=server.pem")
-    if token is not None:
-        given["token"] = token
+    if len(tokens) > 1:
+        raise UsageError(f"{options.transport} knows one token", hint="give one, or serve over http")
+    if tokens:
+        given["token"] = next(iter(tokens.values()))
     host = f"[{options.host}]" if ":" in options.host else options.host
     return server.listen(options.transport, f"{host}:{options.port}", given)
 
@@ -61,6 +84,7 @@ def _front(server: Any, options: Namespace, token: str | None) -> Any:
 def _settings(options: Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": options.name,
+        "principal": options.principal,
         "instructions": options.instructions,
         "bare": options.bare,
     }

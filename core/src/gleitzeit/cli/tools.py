@@ -37,15 +37,20 @@ def lock(options: Namespace, output: Output) -> int:
         path = _path(host.config)
         live, failed = await host.toolbox.contracts()
         _tell(output, failed)
-        if failed:
-            with suppress(ConfigError):  # there is none yet, or none that could be kept to
-                live = _with(live, read_lock(path), failed)
+        changes: list[Change] = []
+        with suppress(ConfigError):  # there is none yet, or none that could be kept to
+            old = read_lock(path)
+            live = _with(live, old, failed)
+            changes = list(old.changes(live))
         write_lock(path, live)
         counts = {thing: len(live.pins.get(thing, {})) for thing in THINGS}
         if output.json:
             errors = {name: explain(error) for name, error in failed.items()}
-            output.document({"lock": path, **counts, "errors": errors})
+            taken = [each.name for each in changes]
+            output.document({"lock": path, **counts, "approved": taken, "errors": errors})
         else:
+            for change in changes:
+                _show(output, change, f"approved ({change.what})")
             said = ", ".join(f"{count} {thing}" for thing, count in counts.items())
             output.text(f"{path}: {said}")
             if host.config.host.tools_lock is None:
@@ -65,9 +70,7 @@ def diff(options: Namespace, output: Output) -> int:
             errors = {name: explain(error) for name, error in failed.items()}
             output.document({"changes": [asdict(each) for each in changes], "errors": errors})
         for change in () if output.json else changes:
-            output.text(f"{visible(change.name)} is {change.what} ({change.thing})")
-            for line in change.lines:
-                output.text(f"    {line}")
+            _show(output, change, f"{change.what} ({change.thing})")
         if not changes and not output.json:
             output.note("nothing differs from the lock file")
         return UNHEALTHY if changes or failed else 0
@@ -85,7 +88,9 @@ def approve(options: Namespace, output: Output) -> int:
         taken = [each for each in changes if any(fnmatchcase(each.name, word) for word in options.names)]
         for word in options.names:
             if not any(fnmatchcase(each.name, word) for each in taken):
-                raise UsageError(f"{word!r} has not changed", hint="see `gleitzeit tools diff`")
+                close = [each.name for each in changes if fnmatchcase(each.name.partition("/")[2], word)]
+                hint = f"did you mean {close[0]}?" if close else "see `gleitzeit tools diff`"
+                raise UsageError(f"{word!r} has not changed", hint=hint)
         old = read_lock(path)
         live, _ = await host.toolbox.contracts()
         pins = {thing: dict(old.pins.get(thing, {})) for thing in THINGS}
@@ -96,7 +101,7 @@ def approve(options: Namespace, output: Output) -> int:
             output.document({"lock": path, "approved": [each.name for each in taken]})
         else:
             for change in taken:
-                output.text(f"{visible(change.name)}: approved ({change.what})")
+                _show(output, change, f"approved ({change.what})")
         return 0
 
     return with_host(options, output, work)
@@ -116,6 +121,13 @@ def search(options: Namespace, output: Output) -> int:
         return await send(host, asked.to(found[0]), output)
 
     return with_host(options, output, work)
+
+
+def _show(output: Output, change: Change, what: str) -> None:
+    """With its lines also where it is taken over: it may differ from what was shown a minute ago."""
+    output.text(f"{visible(change.name)}: {what}")
+    for line in change.lines:
+        output.text(f"    {line}")
 
 
 async def _changes(host: Host) -> tuple[list[Change], Mapping[str, GleitzeitError]]:

@@ -158,6 +158,7 @@ class HostConfig:
     deny: tuple[str, ...] = ()
     timeout: float = 600.0
     hook_timeout: float = 10.0
+    list_timeout: float = 5.0
     start_timeout: float = 60.0
     drain_timeout: float = 10.0
     mcp_files: tuple[str, ...] = ()

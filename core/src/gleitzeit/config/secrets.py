@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
     from gleitzeit.kinds import Secrets
 
-__all__ = ["BUILTIN", "SCHEME", "SecretRef", "SecretResolver"]
+__all__ = ["BUILTIN", "PRINCIPAL", "SCHEME", "SecretRef", "SecretResolver"]
 
 SCHEME: Final = "secret://"
 #: The backends that need no plugin; no plugin can take their names.
 BUILTIN: Final = ("env", "file")
 _SHAPE: Final = r"(?s)secret://([A-Za-z0-9][A-Za-z0-9._-]*)/(.+)"
 _LIMIT: Final = 1 << 20
+#: Stands in a reference for whoever calls.
+PRINCIPAL: Final = "{principal}"
+#: Values that are kept before those that are too old are thrown away.
+_KEPT: Final = 1024
 
 
 class SecretRef(str):
@@ -56,6 +60,26 @@ class SecretRef(str):
     def parse(cls, text: str) -> Self:
         """The reference in `text`; raises `ConfigError`."""
         return cls(text)
+
+    @property
+    def personal(self) -> bool:
+        """Does it depend on who calls?"""
+        return PRINCIPAL in self
+
+    def of(self, principal: str) -> SecretRef:
+        """The reference of one principal, whose name goes into it as one harmless word.
+
+        Letters and digits of ASCII, `-`, `_`, `@`, and `.` after the first place stay; each other byte
+        of its UTF-8 becomes `%XX`. So no two names give one word, and none is a path of its own.
+        """
+        from urllib.parse import quote
+
+        if not principal:
+            raise ConfigError(f"{self}: a principal without a name has no secrets")
+        word = quote(principal.encode("utf-8", "surrogatepass"), safe="@").replace("~", "%7E")
+        if word[0] == ".":
+            word = "%2E" + word[1:]
+        return SecretRef(self.replace(PRINCIPAL, word))
 
 
 class SecretResolver:
@@ -91,9 +115,24 @@ class SecretResolver:
             known = self._known.get(parsed)
             if known is not None and self._clock() - known[0] < self._ttl:
                 return known[1]
-            value = await self._ask(parsed)
+            try:
+                value = await self._ask(parsed)
+            except ConfigError:
+                self._locks.pop(parsed, None)  # names of principals that have none may be without number
+                raise
+            if len(self._known) >= _KEPT:
+                self._clear()
             self._known[parsed] = self._clock(), value
             return value
+
+    def _clear(self) -> None:
+        """Drop what would be asked for anew anyway."""
+        now = self._clock()
+        for reference in [key for key, (at, _) in self._known.items() if now - at >= self._ttl]:
+            del self._known[reference]
+            lock = self._locks.get(reference)
+            if lock is not None and not lock.locked():
+                del self._locks[reference]
 
     async def resolve_all(self, values: Any) -> Any:
         """Nested `values` with each `SecretRef` in them replaced by what it refers to."""

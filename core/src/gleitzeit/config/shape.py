@@ -43,6 +43,9 @@ HOST: Final[Schema] = {
         "deny": {**_TEXTS, "description": "Globs of distributions whose plugins may not be used."},
         "timeout": _seconds("Seconds that a call may take."),
         "hook_timeout": _seconds("Seconds that one plugin may take to answer a hook."),
+        "list_timeout": _seconds(
+            "Seconds that the lists of `gleitzeit mcp serve` wait for servers that are starting."
+        ),
         "start_timeout": _seconds("Seconds that an instance may take to start."),
         "drain_timeout": _seconds("Seconds that calls in flight may take when the host closes."),
         "mcp_files": {**_TEXTS, "description": "Files of MCP servers in another program's format."},

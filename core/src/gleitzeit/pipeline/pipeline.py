@@ -11,7 +11,13 @@ from typing import Any, Final
 from attrs import evolve, field, frozen
 
 from gleitzeit.config import Config
-from gleitzeit.errors import GleitzeitError, PluginError, SecurityDeniedError
+from gleitzeit.errors import (
+    DeadlineError,
+    GleitzeitError,
+    PluginError,
+    SecurityDeniedError,
+    ToolFailedError,
+)
 from gleitzeit.kinds import Balancer, Handler, Middleware
 from gleitzeit.pipeline.asking import asking
 from gleitzeit.pipeline.attempts import Attempts
@@ -150,7 +156,7 @@ class Pipeline:
             or corridor.epoch != self._registry.epoch
             or (corridor.failed and corridor.until < begun)
         ):
-            corridor = await self._counted(key, begun)
+            corridor = await self._counted(key, begun, request.deadline)
         stats = corridor.stats
         stats.in_flight += 1
         try:
@@ -161,7 +167,7 @@ class Pipeline:
             answer = await corridor.handler(request)
         except BaseException as error:
             stats.in_flight -= 1
-            stats.call(_word(error), time.monotonic() - begun)
+            stats.call(_word(error, request.deadline), time.monotonic() - begun)
             if isinstance(error, Exception) and not isinstance(error, GleitzeitError):
                 raise PluginError(
                     f"a middleware of {key[0]!r} raised {type(error).__name__}: {error}",
@@ -174,10 +180,12 @@ class Pipeline:
             answer.tap(on_end=_counter(stats, begun))
         else:
             stats.in_flight -= 1
-            stats.call("ok", time.monotonic() - begun)
+            stats.call(ToolFailedError.code if answer.is_error else "ok", time.monotonic() - begun)
         return answer
 
-    async def _counted(self, key: tuple[str, type[Operation], str | None], begun: float) -> Corridor:
+    async def _counted(
+        self, key: tuple[str, type[Operation], str | None], begun: float, deadline: float | None
+    ) -> Corridor:
         """A new corridor; a name that leads nowhere is counted as such."""
         try:
             return await self._compile(*key)
@@ -185,7 +193,7 @@ class Pipeline:
             # What is quarantined is there all the same, and its denials are those of its name.
             denied = isinstance(error, SecurityDeniedError) and key[0].startswith(f"{error.provider}/")
             stats = self._statistics.call(key[0] if denied else UNRESOLVED, key[1].kind)
-            stats.call(_word(error), time.monotonic() - begun)
+            stats.call(_word(error, deadline), time.monotonic() - begun)
             raise
 
     async def _compile(self, name: str, operation: type[Operation], wanted: str | None) -> Corridor:
@@ -299,10 +307,13 @@ def _named(hooks: tuple[Hook, ...]) -> tuple[tuple[str, Callable[..., Any]], ...
     return tuple((hook.instance.name, hook.function) for hook in hooks)
 
 
-def _word(error: BaseException) -> str:
+def _word(error: BaseException, deadline: float | None = None) -> str:
     if isinstance(error, GleitzeitError):
         return error.code
-    return PluginError.code if isinstance(error, Exception) else "cancelled"
+    if isinstance(error, Exception):
+        return PluginError.code
+    # The `Deadline` around a call makes an error of its own cancellation only after it was counted here.
+    return DeadlineError.code if deadline is not None and time.monotonic() >= deadline else "cancelled"
 
 
 def _counter(stats: CallStats, begun: float) -> Callable[[StreamEnd], None]:
@@ -310,7 +321,10 @@ def _counter(stats: CallStats, begun: float) -> Callable[[StreamEnd], None]:
 
     def ended(end: StreamEnd) -> None:
         stats.in_flight -= 1
-        word = "ok" if end.outcome == "finished" else "cancelled" if end.error is None else _word(end.error)
+        if end.outcome == "finished":
+            word = ToolFailedError.code if end.is_error else "ok"
+        else:
+            word = "cancelled" if end.error is None else _word(end.error)
         stats.call(word, time.monotonic() - begun)
 
     return ended

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Literal
+from typing import Final, Literal
 
-from gleitzeit.errors import DeadlineError, GleitzeitError, PluginError
+from gleitzeit.errors import DeadlineError, GleitzeitError, PluginError, ToolFailedError
 from gleitzeit.kinds import Ending
 from gleitzeit.pipeline.legs import Leg
 from gleitzeit.resilience import Pass
@@ -16,6 +16,9 @@ from gleitzeit.values import Reply, Request, Stream, StreamEnd, Usage
 __all__ = ["Visit"]
 
 logger = logging.getLogger(__name__)
+
+#: How an attempt is counted that gave an answer in which a tool reports a failure.
+_REPORTED: Final = ToolFailedError.code
 
 
 class Visit(Pass):
@@ -62,16 +65,17 @@ class Visit(Pass):
         """A whole answer has come."""
         if reply.limits is not None:
             self._leg.gate.learn(reply.limits)
-        self._end(None, reply.usage)
+        self._end(None, reply.usage, _REPORTED if reply.is_error else "ok")
 
     def failed(self, error: BaseException) -> None:
         """It came to nothing, or to something that cannot be used."""
         self._end(error, getattr(getattr(error, "partial", None), "usage", None))
 
     def _ended(self, end: StreamEnd) -> None:
-        self._end(None if end.outcome == "finished" else end.error or asyncio.CancelledError(), end.usage)
+        error = None if end.outcome == "finished" else end.error or asyncio.CancelledError()
+        self._end(error, end.usage, _REPORTED if end.is_error else "")
 
-    def _end(self, error: BaseException | None, usage: Usage | None) -> None:
+    def _end(self, error: BaseException | None, usage: Usage | None, word: str = "") -> None:
         if not self._open:
             return
         self._open = False
@@ -84,7 +88,7 @@ class Visit(Pass):
         if self.asked:
             used = None if usage is None else (usage.input or 0) + (usage.output or 0)
             gate.leave(self, used, error)
-            stats.attempt(_word(error), seconds, usage)
+            stats.attempt(word or _word(error), seconds, usage)
         else:
             stats.refused += 1
         if leg.watchers:

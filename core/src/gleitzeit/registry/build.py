@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -12,7 +12,7 @@ from gleitzeit.errors import ConfigError, PluginError, PluginLoadError
 from gleitzeit.hookspecs import check_hooks
 from gleitzeit.kinds import KINDS
 from gleitzeit.plugin import Provider
-from gleitzeit.registry.context import InstanceContext, Services, put_in
+from gleitzeit.registry.context import InstanceContext, Services, personal_in, put_in
 from gleitzeit.registry.instance import Instance
 from gleitzeit.registry.threads import in_thread
 from gleitzeit.standing import check_api
@@ -35,6 +35,7 @@ class Build:
         incompatible = check_api(entry.name, getattr(plugin, "api_version", API_VERSION))
         if incompatible is not None:
             raise incompatible
+        _check_personal(instance, getattr(plugin, "personal", ()))
         secrets: list[str] = []
         values = await put_in(instance.config.values, self._services.secret, secrets)
         try:
@@ -47,8 +48,8 @@ class Build:
             raise
         except BaseException as error:
             raise PluginLoadError(
-                f"plugin {entry.name!r} of {entry.distribution} raised {type(error).__name__} when built: "
-                + instance.scrub(str(error)),
+                f"plugin {entry.name!r} of {entry.distribution or entry.value} raised "
+                f"{type(error).__name__} when built: {instance.scrub(str(error))}",
                 hint="see the plugin",
             ) from error
         protocol = KINDS[instance.kind].protocol
@@ -71,10 +72,22 @@ class Build:
             raise
         except Exception as error:
             raise PluginLoadError(
-                f"plugin {entry.name!r} of {entry.distribution} cannot be imported: "
+                f"plugin {entry.name!r} of {entry.distribution or entry.value} cannot be imported: "
                 f"{type(error).__name__}: {error}",
                 hint=f"try: python -c 'import {entry.value.partition(':')[0]}'",
             ) from error
+
+
+def _check_personal(instance: Instance, allowed: Sequence[str]) -> None:
+    """A secret of whoever calls must not end where it would be everybody's."""
+    for key, value in instance.config.values.items():
+        reference = None if key in allowed else personal_in(value)
+        if reference is not None:
+            where = " or ".join(f"{instance.config.key}.{name}" for name in allowed)
+            raise ConfigError(
+                f"{instance.config.key}.{key}: {reference}: nothing here depends on who calls",
+                hint=f"write it in {where}" if where else "the plugin has no credentials per principal",
+            )
 
 
 def _secrets_in(value: Any) -> Iterator[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gleitzeit.registry.instance import Instance
 
-__all__ = ["InstanceContext", "Services", "put_in"]
+__all__ = ["InstanceContext", "Services", "personal_in", "put_in"]
 
 
 @frozen(kw_only=True)
@@ -115,29 +115,59 @@ class InstanceContext:
         """The configuration with every secret asked for anew."""
         instance = self._instance
         found: list[str] = []
-
-        async def fresh(reference: str) -> str:
-            self._services.forget(reference)
-            return await self._services.secret(reference)
-
-        values = await put_in(instance.config.values, fresh, found)
+        values = await put_in(instance.config.values, self._anew, found)
         if not found:
             return config
         instance.secrets = tuple(dict.fromkeys((*instance.secrets, *found)))
         return validate(type(config), instance.config, values)
+
+    async def personal(self, config: Any, principal: str, *, fresh: bool = False) -> Any:
+        """The configuration with the secrets of one principal."""
+        instance = self._instance
+        ask = self._anew if fresh else self._services.secret
+        found: list[str] = []
+
+        async def his(reference: SecretRef) -> str:
+            return await ask(reference.of(principal) if reference.personal else reference)
+
+        values = await put_in(instance.config.values, his, found, personal=True)
+        instance.personal.extend(secret for secret in found if secret not in instance.personal)
+        return validate(type(config), instance.config, values)
+
+    async def _anew(self, reference: str) -> str:
+        self._services.forget(reference)
+        return await self._services.secret(reference)
 
     async def driver(self, kind: str, name: str) -> Any:
         """The running instance of a driver plugin."""
         return await self._services.driver(kind, name)
 
 
-async def put_in(value: Any, secret: Callable[[str], Awaitable[str]], found: list[str]) -> Any:
-    """`value` with each reference to a secret in it replaced by the secret, which is noted in `found`."""
+async def put_in(
+    value: Any, secret: Callable[[SecretRef], Awaitable[str]], found: list[str], *, personal: bool = False
+) -> Any:
+    """`value` with each reference to a secret in it replaced by the secret, which is noted in `found`.
+
+    Without `personal`, those that depend on who calls stay as they are.
+    """
     if isinstance(value, SecretRef):
+        if value.personal and not personal:
+            return str(value)
         found.append(await secret(value))
         return found[-1]
     if isinstance(value, Mapping):
-        return {key: await put_in(item, secret, found) for key, item in value.items()}
+        return {key: await put_in(item, secret, found, personal=personal) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [await put_in(item, secret, found) for item in value]
+        return [await put_in(item, secret, found, personal=personal) for item in value]
     return value
+
+
+def personal_in(value: Any) -> SecretRef | None:
+    """A reference in `value` that depends on who calls, if there is one."""
+    if isinstance(value, SecretRef):
+        return value if value.personal else None
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if not isinstance(value, (list, tuple)):
+        return None
+    return next((found for item in value if (found := personal_in(item)) is not None), None)

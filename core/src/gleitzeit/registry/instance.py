@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -24,6 +25,8 @@ __all__ = ["Builder", "Instance", "Lease"]
 
 RETRY_BASE: Final = 0.1
 RETRY_MAX: Final = 30.0
+#: How often what frees an instance is cut short when its time is over, a second apart.
+CUTS: Final = 2
 
 #: Imports, configures and checks the plugin: gives the object and the hooks that it implements.
 Builder: TypeAlias = Callable[["Instance"], Awaitable[tuple[Any, tuple[str, ...]]]]
@@ -60,6 +63,8 @@ class Instance:
         self.state = State.DISCOVERED
         self.error: GleitzeitError | None = None
         self.secrets: tuple[str, ...] = ()
+        #: Those of single principals, as far as they can be remembered.
+        self.personal: deque[str] = deque(maxlen=1000)
         self.leases: set[Lease] = set()
         self._build = build
         self._on_change = on_change
@@ -127,7 +132,7 @@ class Instance:
 
     def scrub(self, text: str) -> str:
         """`text` without this instance's secrets, should an error quote one."""
-        for secret in self.secrets:
+        for secret in (*self.secrets, *self.personal):
             if len(secret) > 3:
                 text = text.replace(secret, "***")
         return text
@@ -182,9 +187,10 @@ class Instance:
         if self._started is not None and not self._started.done():
             life.cancel()  # still starting: nobody waits for it any more
         await asyncio.wait({life}, timeout=max(drain, 1.0))
-        if not life.done():
-            life.cancel()
-            await asyncio.wait({life}, timeout=1.0)
+        for _ in range(CUTS):  # who frees several things one after the other is cut short at each
+            if not life.done():
+                life.cancel()
+                await asyncio.wait({life}, timeout=1.0)
 
     def release(self, lease: Lease) -> None:
         """Give a lease back."""

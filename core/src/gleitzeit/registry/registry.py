@@ -58,6 +58,7 @@ class Registry:
         self._watchers: list[Callable[[Instance], None]] = []
         self._instances: dict[tuple[str, str], Instance] = {}
         self._joining: set[Instance] = set()  # on their way in or out
+        self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
         for instance in config.instances:
             self._add(instance)
@@ -132,22 +133,45 @@ class Registry:
             self._instances[config.kind, config.name] = instance
             self.bump()
         except BaseException:
-            await instance.stop(0)
+            await self._leave(instance, 0)
             raise
-        finally:
-            self._joining.discard(instance)
+        self._joining.discard(instance)
         return instance
 
     async def dismiss(self, instance: Instance, drain: float) -> None:
         """Take an instance out: nobody finds it any more, and it stops after its last lease."""
         del self._instances[instance.kind, instance.name]
-        self._joining.add(instance)
         self.bump()
         instance.close()
-        try:
-            await instance.stop(drain)
-        finally:
-            self._joining.discard(instance)
+        await self._leave(instance, drain)
+
+    async def replace(self, instance: Instance, config: InstanceConfig, drain: float) -> Instance:
+        """Put one with another configuration in its place; the old one stops after its last lease.
+
+        The new one is found at once. It is given when the old one has stopped.
+        """
+        if self._closed:
+            raise UsageError("the host is closed", hint="open it again to call")
+        other = self._instances[instance.kind, instance.name] = self._make(config)
+        self.bump()
+        instance.close()
+        await self._leave(instance, drain)
+        return other
+
+    async def _leave(self, instance: Instance, drain: float) -> None:
+        """Stop an instance that nobody finds any more; it goes on where the caller is cancelled."""
+
+        async def leave() -> None:
+            try:
+                await instance.stop(drain)
+            finally:
+                self._joining.discard(instance)
+
+        self._joining.add(instance)
+        task = asyncio.create_task(leave(), name=f"gleitzeit: stop {instance.name}")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+        await asyncio.shield(task)
 
     async def stop(self, drain: float) -> None:
         """Stop all instances for good: providers first, then the drivers that they stand on."""
@@ -158,6 +182,10 @@ class Registry:
         others = [instance for instance in self if instance.kind != "provider"]
         for group in (providers, others):
             await asyncio.gather(*(instance.stop(drain) for instance in group))
+        for task in self._leaving:
+            task.cancel()  # all that it waited for has been seen to
+        if self._leaving:
+            await asyncio.wait(tuple(self._leaving))
 
     @property
     def missing_guards(self) -> tuple[Instance, ...]:

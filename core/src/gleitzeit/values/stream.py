@@ -33,6 +33,8 @@ class StreamEnd:
     error: BaseException | None = None
     #: What the upstream had reported by then.
     usage: Usage | None = None
+    #: It is the whole answer of a tool that reports a failure.
+    is_error: bool = False
 
 
 class StreamWatch(Protocol):
@@ -242,7 +244,7 @@ class Stream:
                     self._mark(event)
                     if type(event) is Finished:
                         going = False
-                        await self._finish(StreamEnd("finished"))
+                        await self._finish(StreamEnd("finished", is_error=event.is_error))
                 yield event
 
     def _mark(self, event: Event) -> None:
@@ -406,7 +408,7 @@ class Stream:
     def _notify(self, end: StreamEnd) -> None:
         ends, self._ends = self._ends, ()
         if ends:
-            end = self._end = StreamEnd(end.outcome, error=end.error, usage=self.usage)
+            end = self._end = StreamEnd(end.outcome, error=end.error, usage=self.usage, is_error=end.is_error)
         for callback in ends:
             try:
                 callback(end)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from gleitzeit_plugin_mcp import McpConfig, McpProvider, opening
+from gleitzeit_plugin_mcp import McpConfig, McpProvider
+from gleitzeit_plugin_mcp.eras import ERAS
 from gleitzeit_plugin_mcp.supervisor import Supervisor
 from gleitzeit_plugin_mcp_stdio import StdioConfig, StdioTransport
 
@@ -69,7 +70,7 @@ Start: TypeAlias = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def _eras() -> None:
     """Tests do not know what others found out."""
-    opening._eras.clear()
+    ERAS.forget()
 
 
 @pytest.fixture

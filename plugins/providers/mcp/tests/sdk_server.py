@@ -8,7 +8,7 @@ from mcp.server.caching import CacheHint
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.stdio import stdio_server
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
-from mcp.shared.exceptions import NoBackChannelError
+from mcp.shared.exceptions import NoBackChannelError, UrlElicitationRequiredError
 from mcp.shared.subscriptions import ResourceUpdated, ToolsListChanged
 
 FORM: dict[str, Any] = {
@@ -16,9 +16,10 @@ FORM: dict[str, Any] = {
     "properties": {"name": {"type": "string"}},
     "required": ["name"],
 }
-NAMES = ("form", "visit", "roots", "sample", "write", "speak", "count", "grow")
+NAMES = ("form", "visit", "roots", "sample", "write", "speak", "count", "grow", "toll", "pay")
 bus = InMemorySubscriptionBus()
 more: list[str] = []
+paid: list[str] = []
 subscribed: set[str] = set()
 
 
@@ -80,6 +81,14 @@ async def call_tool(ctx: Any, params: types.CallToolRequestParams) -> Any:
     elif name == "count":
         for number in range(3):
             await ctx.session.report_progress(number + 1, 3, f"step {number + 1}")
+    elif name == "toll" and not paid:
+        visit = types.ElicitRequestURLParams(
+            message="Pay first.", url="https://example.org/pay", elicitation_id="e1"
+        )
+        raise UrlElicitationRequiredError([visit])
+    elif name == "pay":
+        paid.append("e1")
+        await ctx.session.send_elicit_complete("e1")
     elif name == "grow":
         more.append(given["name"])
         await ctx.session.send_tool_list_changed()

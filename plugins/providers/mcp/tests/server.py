@@ -6,7 +6,7 @@ never answers), `start` (exit or hang), `delay` (seconds before it reads), `bann
 or "circle"), `tools` (more tools), `answers` (what those say), `echoes` (`chat` is a model that repeats),
 `log` (a file that gets every message it hears, one JSON a line), `capabilities` (instead of its own),
 `marks` (more in each modern result), `barrier` ([directory, number]: before it answers a greeting it
-waits until so many have come there).
+waits until so many have come there), `gate` (a file: the modern greeting is answered once it exists).
 """
 
 import base64
@@ -100,6 +100,8 @@ TOOLS: dict[str, dict[str, Any]] = {
     "flood": schema(bytes=NUMBER),
     "garbage": schema(bytes=NUMBER),
     "twice": schema(),
+    "toll": schema(visits=ANY),
+    "pay": schema(visit=STRING),
 }
 
 
@@ -200,6 +202,12 @@ def call(id: Any, params: dict[str, Any]) -> None:
         answer(id, text("added"))
     elif name == "ask":
         ask(id, params)
+    elif name == "toll":
+        toll(id, given.get("visits", ["e1"]))
+    elif name == "pay":
+        paid.append(given["visit"])
+        say({"method": "notifications/elicitation/complete", "params": {"elicitationId": given["visit"]}})
+        answer(id, text("paid"))
     elif name in QUESTIONS:
         put(id, params, *QUESTIONS[name])
     elif name == "write":
@@ -270,6 +278,23 @@ def put(id: Any, params: dict[str, Any], method: str, question: dict[str, Any]) 
         say({"id": id, "result": {"resultType": "input_required", "inputRequests": asked}})
 
 
+paid: list[str] = []
+
+
+def toll(id: Any, visits: Any) -> None:
+    """Go on only once a person has been everywhere."""
+    due = [each for each in visits if each not in paid]
+    asked = [
+        {"mode": "url", "message": f"Pay {each}.", "url": PAY + str(each), "elicitationId": each}
+        for each in due
+    ]
+    if due:
+        refuse(id, -32042, f"pay at {asked[0]['url']} first", {"elicitations": asked})
+    else:
+        answer(id, text("through"))
+
+
+PAY = "https://example.org/pay?key=canary-"
 subscribed: set[str] = set()
 
 
@@ -354,11 +379,15 @@ def hear(message: dict[str, Any]) -> None:
             said = message.get("error", {}).get("message")
             if id == "q1":
                 said = result.get("content", {}).get("text") or said
+            if result == {"action": "accept"}:
+                say({"method": "notifications/elicitation/complete", "params": {"elicitationId": "e1"}})
             answer(waiting.pop(id), text(said or json.dumps(result, sort_keys=True)))
     elif method == "server/discover" and OPTIONS.get("greeting") == "exit":
         os._exit(1)
     elif method == "server/discover" and ERA != "legacy":
         modern = True
+        while "gate" in OPTIONS and not os.path.exists(OPTIONS["gate"]):
+            time.sleep(0.01)
         if "barrier" in OPTIONS:
             meet(*OPTIONS["barrier"])
         answer(

@@ -117,7 +117,7 @@ async def test_a_secret_reaches_its_server_and_nothing_that_is_shown(
             assert found["INNOCENT"] == "canary-2 with 1"
             assert set(found) - {"LC_CTYPE"} <= {*BASE, "SERVICE_API_KEY", "INNOCENT"}
             shown = [repr(provider), repr(provider.config), str(await provider.health(deep=True))]
-            shown += [str(await provider.provide_tools()), str(provider._opening._endpoint)]
+            shown += [str(await provider.provide_tools()), str(provider._partitions.shared._found)]
             with pytest.raises(ProcessDiedError) as caught:
                 await provider.reply(ToolCall({}).to("die"))
             error = caught.value

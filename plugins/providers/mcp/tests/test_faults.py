@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -199,3 +200,24 @@ async def test_a_host_that_closes_in_the_middle_leaves_nobody_behind(
     with pytest.raises(GleitzeitError):
         await call
     assert all(map(gone, pids))
+
+
+async def test_a_server_behind_a_wrapper_ends_with_it(
+    start: Start, config: Callable[..., Any], gone: Gone, tmp_path: Path
+) -> None:
+    given = config({"era": "modern"})
+    quoted = " ".join(f"'{each}'" for each in (given.command, *given.args))
+    # As npx and uvx do: a parent that waits for the server, and whose streams are the server's.
+    wrapped = given.model_copy(update={"command": "/bin/sh", "args": ("-c", f"{quoted}; true")})
+    async with start(config=wrapped) as provider:
+        wrapper, server = await provider.pid(), int((await provider.reply(tool("who"))).text)
+        assert wrapper != server
+        os.kill(wrapper, signal.SIGKILL)
+        second = server
+        while second == server:
+            with contextlib.suppress(WireError):
+                second = int((await provider.reply(tool("who"))).text)
+        assert gone(server)
+        wrapper = await provider.pid()
+    assert gone(wrapper)
+    assert gone(second)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gleitzeit_plugin_mcp.pool import Limits, Pool
+from gleitzeit_plugin_mcp.pool import Key, Limits, Pool
 from gleitzeit_plugin_mcp.supervisor import Supervisor
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from gleitzeit.errors import ResetError, UsageError
 
 ROOM, OWN = 2, 2
+KEYS = (Key(None, "a"), Key("a", None), Key("b", "a"))
 
 
 class World:
@@ -28,7 +29,7 @@ class World:
         self.inside: Counter[int] = Counter()
         self.served = 0
 
-    def supervisor(self) -> Supervisor:
+    def supervisor(self, key: Any = None) -> Supervisor:
         quiet = logging.getLogger("quiet")
         return Supervisor("x", self.connect, lambda _: None, hang=1, logger=quiet)
 
@@ -44,7 +45,7 @@ class World:
         finally:
             self.sessions.remove(session)
 
-    def begin(self, pool: Pool, key: str | None) -> None:
+    def begin(self, pool: Pool, key: Key | None) -> None:
         done = asyncio.Event()
 
         async def call() -> None:
@@ -62,8 +63,8 @@ class World:
 
 
 actions = st.one_of(
-    st.tuples(st.just("call"), st.sampled_from([None, None, "a", "b", "c"])),
-    st.tuples(st.sampled_from(["finish", "cancel", "fall"]), st.integers(0, 9)),
+    st.tuples(st.just("call"), st.sampled_from([None, None, *KEYS])),
+    st.tuples(st.sampled_from(["finish", "cancel", "fall", "retire"]), st.integers(0, 9)),
     st.tuples(st.just("scale"), st.integers(1, 3)),
     st.tuples(st.sampled_from(["turn", "look"]), st.none()),
 )
@@ -88,6 +89,8 @@ def test_no_call_is_lost_and_no_place_given_twice(
                 scalings.append(asyncio.create_task(pool.scale(which)))
             elif action == "fall" and world.sessions:
                 world.sessions[which % len(world.sessions)].lost.set()
+            elif action == "retire":
+                pool.retire(pool._members[which % len(pool._members)])
             elif action == "look":
                 pool._look()
             elif action in ("finish", "cancel") and calls:

@@ -59,6 +59,19 @@ async def test_the_server_asks_back_and_gets_answers(sdk: Any, tmp_path: Path) -
     assert [bool(asked.url) for asked in provider.context.elicited] == [False, True, False]
 
 
+@pytest.mark.parametrize("sdk", ["legacy"], indirect=True)  # the other era has another way for it
+async def test_a_call_that_a_person_has_to_go_somewhere_for(sdk: Any) -> None:
+    async with sdk(answers=(Elicited.accept(),)) as provider:
+
+        async def person(question: Any) -> Elicited:
+            assert (question.url, question.id) == ("https://example.org/pay", "e1")
+            await provider.reply(tool("pay"))
+            return Elicited.accept()
+
+        provider.context.elicit = person
+        assert (await provider.reply(tool("toll"))).text == "done"
+
+
 @pytest.mark.feature("S004-19")
 async def test_the_server_tells_of_changes_progress_and_more(
     sdk: Any, caplog: pytest.LogCaptureFixture

@@ -50,6 +50,16 @@ async def pid_of(host: Host, name: str) -> int:
     return int((await host.call(ToolCall({}).to(f"{name}/who"))).text)
 
 
+async def test_a_frozen_server_is_gone_when_its_host_has_closed_however_little_time_that_had(
+    entry: Entry, gone: Callable[[int], bool]
+) -> None:
+    async with Host({"host": {"drain_timeout": 0.1}}, environ={}) as host:
+        await host.servers.deploy("one", entry(options={"grace": 600}))
+        pid = await pid_of(host, "one")
+        os.kill(pid, signal.SIGSTOP)
+    assert gone(pid)
+
+
 @pytest.mark.feature("S003-13", "S003-12", "S003-07")
 async def test_a_server_is_deployed_called_listed_and_removed(
     host: Host, entry: Entry, gone: Callable[[int], bool]

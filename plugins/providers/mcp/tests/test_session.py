@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gleitzeit_plugin_mcp.eras import ERAS, place
 
 from gleitzeit.errors import (
     CannotConnectError,
@@ -67,13 +68,36 @@ async def test_only_the_first_start_probes(start: Start, heard: Heard, unknown: 
 
 
 async def test_a_server_that_became_modern_is_found_out(start: Start, config: Callable[..., Any]) -> None:
-    from gleitzeit_plugin_mcp import opening as module
-
     given = config({"era": "modern"})
+    ERAS.learn(place(given), "legacy", "old 1")
     async with start(config=given) as provider:
-        module._eras[provider._opening.where] = "legacy"
         assert (await provider.reply(echo())).text == "hi"
-    assert module._eras[provider._opening.where] == "modern"
+    assert ERAS.known(place(given)) == "modern"
+
+
+async def test_a_server_that_was_modern_and_is_silent_is_greeted_as_an_old_one(
+    start: Start, config: Callable[..., Any]
+) -> None:
+    given = config({"era": "legacy", "unknown": "silent"}, timeout=3.0)
+    ERAS.learn(place(given), "modern", "new 1")
+    async with start(config=given) as provider:
+        assert (await provider.reply(echo())).text == "hi"
+    assert ERAS.known(place(given)) == "legacy"
+
+
+async def test_silence_at_the_greeting_is_told_as_silence(start: Start) -> None:
+    server = {"era": "legacy", "unknown": "silent"}
+    async with start(server, mode="modern", timeout=0.5) as provider:
+        with pytest.raises(CannotConnectError, match=r"did not answer within 0\.5 s"):
+            await provider.reply(echo())
+
+
+async def test_the_greeting_is_not_cut_short_by_the_protocols_library(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp.client.session.DISCOVER_TIMEOUT_SECONDS", 0.001)
+    async with start({"era": "modern", "delay": 0.3}, mode="modern") as provider:
+        assert (await provider.reply(echo())).text == "hi"
 
 
 async def test_a_server_that_ends_at_either_greeting_is_not_started_in_a_rush(start: Start) -> None:
@@ -149,6 +173,16 @@ async def test_a_call_in_the_moment_of_death_is_made_once_at_most(
         assert all(isinstance(each, Reply) or each.sent for each in found)
         said = [message["params"]["arguments"]["text"] for message in heard("tools/call", "echo")]
         assert len(said) == len(set(said))
+
+
+async def test_a_call_that_never_left_is_made_on_the_next_session(start: Start, heard: Heard) -> None:
+    async with start() as provider:
+        connection = await provider._supervisor.ready()
+        os.kill(await provider.pid(), signal.SIGKILL)
+        await connection.lost.wait()  # which others are yet to notice
+        assert (await provider.reply(echo("once"))).text == "once"
+        assert len(heard("tools/call", "echo")) == 1
+        assert (await provider.health()).data["restarts"] == 1
 
 
 async def test_a_server_that_ends_at_its_start_says_why_in_every_error(start: Start) -> None:

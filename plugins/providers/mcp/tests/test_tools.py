@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gleitzeit.errors import (
+    AuthenticationError,
     GleitzeitError,
     InvalidRequestError,
     MalformedAnswerError,
@@ -229,6 +230,24 @@ async def test_errors_of_the_protocol_become_errors_of_ours(
     assert caught.value.sent is True
 
 
+async def test_a_failed_exchange_of_a_transport_keeps_its_kind(start: Start) -> None:
+    kinds: list[tuple[Any, type[GleitzeitError]]] = [
+        ("reset", ResetError),
+        ("malformed_answer", MalformedAnswerError),
+        ("authentication", AuthenticationError),
+        ("config", ResetError),
+        (["no", "word"], ResetError),
+        (None, ResetError),
+    ]
+    async with start() as provider:
+        for said, kind in kinds:
+            data = {"sent": True, "error": said}
+            with pytest.raises(GleitzeitError) as caught:
+                await provider.reply(ToolCall({"code": -32050, "data": data}).to("refuse"))
+            assert type(caught.value) is kind
+            assert caught.value.sent is True
+
+
 @pytest.mark.parametrize("sent", [True, False])
 async def test_a_failed_exchange_of_a_transport_says_whether_it_was_sent(
     start: Start, heard: Heard, sent: bool
@@ -306,6 +325,35 @@ async def test_progress_comes_in_order_before_the_result(start: Start, era: str)
     assert steps[0] == Progress(1.0, total=200.0, message="step 1")
     assert events[-2:] == [TextDelta("done"), Finished("stop", data={"steps": 200})]
     assert stream.reply.text == "done"
+
+
+async def test_progress_stays_with_its_call(start: Start, heard: Heard, eventually: Eventually) -> None:
+    async with start() as provider:
+
+        async def told(number: int) -> set[str]:
+            parts = [f"{number}/{step}" for step in range(20)]
+            request = provider.aimed(ToolCall({"parts": parts}).to("gate", stream=True))
+            async with await provider.call(request) as stream:
+                return {str(event.message) async for event in stream if isinstance(event, Progress)}
+
+        calls = [asyncio.create_task(told(number)) for number in range(10)]
+        await eventually(lambda: len(heard("tools/call", "gate")) == 10)
+        await provider.reply(ToolCall({}).to("release"))
+        for number, steps in enumerate(await asyncio.gather(*calls)):
+            assert steps == {f"{number}/{step}" for step in range(20)}
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+async def test_what_a_call_sends_does_not_grow_with_the_tools(start: Start, heard: Heard, era: str) -> None:
+    tools = {f"tool_{number}": {"type": "object"} for number in range(500)}
+    async with start({"era": era, "tools": tools}, mode=era) as provider:
+        assert len(await provider.provide_tools()) > 500
+        lists = len(heard("tools/list"))
+        for _ in range(5):
+            await provider.reply(ToolCall({"text": "hi"}).to("echo"))
+            await provider.reply(ToolCall({}).to("tool_499"))
+        assert len(heard("tools/list")) == lists
+        assert len(heard("tools/call")) == 10
 
 
 async def test_progress_beyond_what_a_slow_reader_takes_is_thinned_out(start: Start) -> None:

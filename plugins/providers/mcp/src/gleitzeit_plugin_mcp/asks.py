@@ -37,7 +37,13 @@ class Asks:
     """
 
     def __init__(
-        self, context: Context, server: str, model: str | None, roots: Sequence[Mapping[str, str]] = ()
+        self,
+        context: Context,
+        server: str,
+        model: str | None,
+        roots: Sequence[Mapping[str, str]] = (),
+        *,
+        tasks: bool = True,
     ) -> None:
         self._context = context
         self._server = server
@@ -52,6 +58,8 @@ class Asks:
         self.capabilities = _offered(self.samples, self.elicits, bool(self.roots) or serves)
         #: Of them, what can be answered without a client.
         self.own = _offered(context.may_ask, context.may_elicit, bool(self.roots))
+        #: May it answer calls of tools by tasks?
+        self.tasks = tasks
 
     async def sample(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """A message from the host's models, as the protocol's raw result."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 
 from gleitzeit.values import Model
 
-__all__ = ["Auth", "LogLevel", "McpConfig"]
+__all__ = ["Auth", "LogLevel", "McpConfig", "PerPrincipal"]
 
 LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 
@@ -81,6 +81,22 @@ class Auth(BaseModel):
         return [("type", self.type)]
 
 
+class PerPrincipal(BaseModel):
+    """What a call shows of its principal, in place of what the entry itself has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    auth: Auth | None = Field(default=None, repr=False, description="How they prove who they are.")
+    headers: _Texts = Field(default_factory=dict, repr=False, description="Their HTTP headers.")
+    env: _Texts = Field(default_factory=dict, repr=False, description="Variables for their process.")
+    lists: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The principal as whom the server's lists are read, where the entry has no such "
+        "credentials of its own. Calls without a principal are refused then.",
+    )
+
+
 class McpConfig(BaseModel):
     """The configuration of one MCP server: either `command` or `url`."""
 
@@ -107,6 +123,12 @@ class McpConfig(BaseModel):
     url: str | None = Field(default=None, repr=False, description="The address of a remote server.")
     headers: _Texts = Field(default_factory=dict, repr=False, description="HTTP headers for a remote server.")
     auth: Auth | None = Field(default=None, repr=False, description="How to prove who we are.")
+    per_principal: PerPrincipal | None = Field(
+        default=None,
+        repr=False,
+        description="Credentials that depend on who calls: `{principal}` in a reference to a secret is "
+        "the principal of the request. Each principal has sessions of its own then.",
+    )
     transport: str | None = Field(
         default=None,
         description="The transport plugin; if not said, `stdio` for a command, else `grpc` or `http`.",
@@ -136,8 +158,10 @@ class McpConfig(BaseModel):
         gt=0,
         description="Seconds to answer a ping once a call found it silent; after that it is replaced.",
     )
-    call_timeout: float | None = Field(
-        default=None, gt=0, description="Seconds for a call that brings no deadline of its own."
+    slow_after: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds that its last answers may take on average before it counts as degraded.",
     )
     max_concurrency: int | None = Field(
         default=None, ge=1, description="Most calls in flight at once in each instance."
@@ -180,6 +204,10 @@ class McpConfig(BaseModel):
     )
     roots: tuple[str | dict[str, str], ...] = Field(
         default=(), description="Directories, or `{uri, name}`, that it is told to work in."
+    )
+    tasks: bool = Field(
+        default=True,
+        description="May it answer calls of tools by tasks, which the host follows to their ends?",
     )
     log_level: LogLevel | None = Field(
         default=None,
@@ -251,6 +279,38 @@ class McpConfig(BaseModel):
         if self.command is not None:
             return "stdio"
         return "grpc" if (self.url or "").startswith(_GRPC) else "http"
+
+    @property
+    def common(self) -> bool:
+        """Has it itself what principals bring, for its lists and for calls without a principal?"""
+        theirs = self.per_principal
+        if theirs is None:
+            return True
+        mine = {key.lower() for key in (*self.headers, *({} if self.auth is None else self.auth.headers()))}
+        return (
+            (theirs.auth is None or self.auth is not None or "authorization" in mine)
+            and {key.lower() for key in theirs.headers} <= mine
+            and theirs.env.keys() <= self.env.keys()
+        )
+
+    def personal(self) -> McpConfig:
+        """The entry with what is the principal's own in place of what is everybody's."""
+        theirs = self.per_principal
+        if theirs is None:
+            return self
+        auth = theirs.auth or self.auth
+        taken = {key.lower() for key in theirs.headers}
+        if theirs.auth is not None:
+            taken |= {"authorization", *(key.lower() for key in theirs.auth.headers())}
+        headers = {key: text for key, text in self.headers.items() if key.lower() not in taken}
+        return self.model_copy(
+            update={
+                "auth": auth,
+                "headers": {**headers, **theirs.headers},
+                "env": {**self.env, **theirs.env},
+                "per_principal": None,
+            }
+        )
 
     def rooted(self) -> list[dict[str, str]]:
         """The roots as the protocol has them."""

@@ -23,6 +23,8 @@ LEVELS: Final[Mapping[str, int]] = {
 _ORDER: Final = tuple(LEVELS)
 #: Characters of a log message that are kept.
 LONGEST: Final = 2000
+#: Secrets that are looked for, those in use and those before them.
+HIDDEN: Final = 100
 
 
 class Ears:
@@ -50,6 +52,21 @@ class Ears:
         #: The resources whose changes somebody wants to hear of.
         self.subscribed: set[str] = set()
         self._secrets = tuple(secrets)
+
+    def apart(self) -> Ears:
+        """For the sessions of one principal: without the subscriptions of others."""
+        return Ears(
+            self._name,
+            self._logger,
+            on_changed=self.changed,
+            on_updated=self.updated,
+            level=self.level,
+            secrets=self._secrets,
+        )
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """These may not be quoted either."""
+        self._secrets = tuple(dict.fromkeys((*secrets, *self._secrets)))[:HIDDEN]
 
     def logged(self, params: Mapping[str, Any]) -> None:
         """A log message of the server's, to the host's log under the server's name."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from gleitzeit.errors import DeadlineError, GleitzeitError, ServerFaultError, WireError
-from gleitzeit.values import Request
-from gleitzeit_plugin_mcp.pool import Pool
+from gleitzeit.errors import AuthenticationError, DeadlineError, GleitzeitError, ServerFaultError, WireError
+from gleitzeit.values import Request, Tool
+from gleitzeit_plugin_mcp.credentials import Credentials, Partitions
+from gleitzeit_plugin_mcp.pace import Pace
+from gleitzeit_plugin_mcp.pool import Key, Pool
 from gleitzeit_plugin_mcp.riding import aboard, landed, passed_on, with_extras
 from gleitzeit_plugin_mcp.supervisor import Supervisor
+from gleitzeit_plugin_mcp.tasks import Follower
+from gleitzeit_plugin_mcp.visiting import VISIT, visited
 
 if TYPE_CHECKING:
+    from gleitzeit_plugin_mcp.member import Member
     from gleitzeit_plugin_mcp.session import Connection, OnProgress
 
 __all__ = ["Exchange"]
@@ -22,6 +27,9 @@ __all__ = ["Exchange"]
 ROUNDS: Final = 10
 #: Seconds for the loss of a session to show after a write to it failed.
 SHOW: Final = 1.0
+#: Seconds that a timer may be early.
+EARLY: Final = 0.01
+_VISIT: Final = str(VISIT)
 
 
 class Answers(Protocol):
@@ -30,40 +38,55 @@ class Answers(Protocol):
     async def answer(self, requests: Mapping[str, Any]) -> dict[str, Any]:
         """The answers by key; raises where there is none."""
 
+    async def elicit(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What a person answers."""
+
 
 class Exchange:
     """Sends requests over the sessions that stand and waits for their results.
 
-    `affinity` says which of a request's words has an instance of its own.
+    `affinity` says which of a request's words has an instance of its own, `partitions` whose
+    credentials calls carry.
     """
 
     def __init__(
         self,
         name: str,
         pool: Pool,
+        partitions: Partitions,
         answers: Callable[[], Answers],
         *,
-        timeout: float | None,
+        tools: Callable[[], Awaitable[Iterable[Tool]]],
         affinity: str,
     ) -> None:
+        #: How fast the server answers.
+        self.pace = Pace()
         self._name = name
         self._pool = pool
+        self._partitions = partitions
         self._answers = answers
-        self._timeout = timeout
+        self._follower = Follower(name, answers, tools)
         self._affinity = affinity
 
-    def key(self, request: Request) -> str | None:
-        """Whose instance answers; None: any of those in common."""
-        if self._affinity == "none":
-            return None
-        owner = request.principal if self._affinity == "principal" else request.metadata.get("session")
-        return None if owner is None else str(owner)
+    def key(self, request: Request) -> Key | None:
+        """Whose instance answers; None: any of those in common.
 
-    def deadline(self, request: Request) -> float | None:
-        """When a request has to be done, in `time.monotonic()` seconds."""
-        if request.deadline is not None or self._timeout is None:
-            return request.deadline
-        return time.monotonic() + self._timeout
+        Raises `AuthenticationError` where only principals have credentials, and the request names none.
+        """
+        personal = self._partitions.personal
+        if self._affinity == "none" and not personal:
+            return None
+        principal = request.principal if personal else None
+        if principal is None and not self._partitions.common:
+            raise self._partitions.nobody()
+        owner = request.principal if self._affinity == "principal" else None
+        if self._affinity == "session" and request.metadata.get("session") is not None:
+            owner = str(request.metadata["session"])
+        return None if principal is None and owner is None else Key(principal, owner)
+
+    async def close(self) -> None:
+        """Leave nothing behind; all calls are to have ended."""
+        await self._follower.close()
 
     async def ask(
         self,
@@ -71,31 +94,45 @@ class Exchange:
         params: Mapping[str, Any],
         deadline: float | None,
         *,
-        key: str | None = None,
+        key: Key | None = None,
         on_progress: OnProgress | None = None,
     ) -> dict[str, Any]:
         """The raw result, from the instance of `key`; a request that may have arrived is never repeated.
 
         Raises `DeadlineError` at the deadline, whatever the server does.
         """
-        call = _Call()
+        call = _Call(deadline)
         params = with_extras(self._name, method, params)
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             raise self.late(method, sent=False)
         try:
             async with asyncio.timeout(left):
-                for last in (False, True):
+                principal = None if key is None else key.principal
+                credentials = self._partitions.of(principal)
+                if principal is not None:
+                    await credentials.endpoint()  # without them there is nothing to start
+                while True:
                     async with self._pool.using(key) as member:
                         call.supervisor = member.supervisor
                         try:
+                            if principal is not None and not await _current(member, credentials):
+                                self._pool.retire(member)
+                                continue
                             return await self._rounds(call, method, params, on_progress)
                         except WireError as error:
-                            if last or error.sent is not False or not call.lost:
+                            if call.forgiven or error.sent is not False or not call.lost:
                                 raise
                             # No byte left, as the session was gone already: this is another's call.
                             await call.forget(SHOW)
-                raise AssertionError("unreachable")
+                        except AuthenticationError as error:
+                            other = await call.renewed(credentials)
+                            if other or (principal is not None and not member.ready):
+                                self._pool.retire(member)
+                            if not other:
+                                if principal is not None and (call.refused or not member.ready):
+                                    error.hint = _theirs(error, principal)
+                                raise
         except TimeoutError:
             self._gave_up(call)
             raise self.late(method, sent=call.sent) from None
@@ -107,14 +144,22 @@ class Exchange:
         self, call: _Call, method: str, params: Mapping[str, Any], on_progress: OnProgress | None
     ) -> dict[str, Any]:
         """Ask, and answer what the server wants to know first."""
+        if call.task is not None:  # it was begun with other credentials
+            return landed(self._name, method, params, await call.task())
         pause = 0.05
         for number in range(ROUNDS + 1):
             try:
                 result = await self._once(call, method, params, on_progress)
             except GleitzeitError as error:
                 error.sent = error.sent or number > 0  # an earlier round has reached the server
-                raise
-            waits = result.get("resultType") == "input_required"
+                call.refused = error.status == 401 and number == 0
+                if error.vendor_code != _VISIT or call.visited or not await self._visited(call, error):
+                    raise
+                continue
+            kind = result.get("resultType")
+            if kind == "task" or ("task" in result and call.deferred):
+                result = await self._follower.follow(call, method, params, result, on_progress)
+            waits = kind == "input_required"
             if not waits or passed_on(self._name, method, params):
                 return landed(self._name, method, params, result)
             asked = result.get("inputRequests")
@@ -139,9 +184,24 @@ class Exchange:
         connection = await call.supervisor.ready()
         call.began(connection)
         with aboard(self._answers()):
-            return await connection.request(method, params, on_progress=on_progress)
+            if connection.defers:
+                params = await self._follower.deferred(method, params)
+                call.deferred = "task" in params
+            result = await connection.request(method, params, on_progress=on_progress)
+        self.pace.add(time.monotonic() - call.at)
+        return result
+
+    async def _visited(self, call: _Call, error: GleitzeitError) -> bool:
+        """Has a person been where the server wants them, so that it may be asked again? Once in a call."""
+        call.visited = True
+        left = None if call.deadline is None else call.deadline - time.monotonic()
+        assert call.connection is not None, "that is where the error came from"
+        return await visited(self._answers(), call.connection, error, left)
 
     def _gave_up(self, call: _Call) -> None:
+        now = time.monotonic()
+        if call.sent and call.deadline is not None and now >= call.deadline - EARLY:
+            self.pace.add(now - call.at)
         if call.connection is not None and call.supervisor is not None:
             call.supervisor.suspect(call.connection, call.at)
 
@@ -158,11 +218,24 @@ class Exchange:
 class _Call:
     """How far a call has come."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float | None) -> None:
+        self.deadline = deadline
         self.supervisor: Supervisor | None = None
         self.connection: Connection | None = None
         self.at = 0.0
         self.sent = False
+        #: Was it sent anew already, as the session was gone?
+        self.forgiven = False
+        #: Did the server refuse who we are, before it did anything?
+        self.refused = False
+        #: Was it sent anew already, with other credentials?
+        self._renewed = False
+        #: Did it ask for a task, of a server of the handshake era?
+        self.deferred = False
+        #: Goes on with the task that the server has made of it.
+        self.task: Callable[[], Awaitable[dict[str, Any]]] | None = None
+        #: Was a person asked already to visit an address?
+        self.visited = False
 
     @property
     def lost(self) -> bool:
@@ -171,9 +244,33 @@ class _Call:
 
     async def forget(self, seconds: float) -> None:
         """It never left: wait until nobody else is sent that way, but no longer than so many seconds."""
+        self.forgiven = True
         connection, self.connection, self.sent = self.connection, None, False
         if connection is not None and self.supervisor is not None:
             await self.supervisor.gone(connection, seconds)
 
+    async def renewed(self, credentials: Credentials) -> bool:
+        """Are there other credentials than those that were refused? Once in a call."""
+        if not self.refused or self._renewed or self.connection is None:
+            return False
+        self._renewed = True
+        return await credentials.renewed(self.connection.endpoint)
+
+    def accepted(self) -> None:
+        """The credentials of now are good; in a long task they may become old again."""
+        self._renewed = self.refused = False
+
     def began(self, connection: Connection) -> None:
         self.connection, self.at, self.sent = connection, time.monotonic(), True
+
+
+async def _current(member: Member, credentials: Credentials) -> bool:
+    """Was the member's session opened with the credentials of now?"""
+    return (await member.supervisor.ready()).endpoint is await credentials.endpoint()
+
+
+def _theirs(error: AuthenticationError, principal: str) -> str | None:
+    """The hint of a refusal, with whose credentials were refused."""
+    if repr(principal) in error.message:
+        return error.hint
+    return f"these are the credentials of principal {principal!r}: renew them"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -16,13 +16,16 @@ from gleitzeit.errors import (
     UnknownModelError,
     UnsupportedError,
 )
-from gleitzeit_plugin_mcp.typed import known
+from gleitzeit.wire.scrub import scrub
+from gleitzeit_plugin_mcp.typed import kind_of, known
+from gleitzeit_plugin_mcp.visiting import VISIT, addressed, veiled
 
-__all__ = ["MALFORMED", "ProbeEndedItError", "again", "from_rpc", "unwrap"]
+__all__ = ["MALFORMED", "AtOnceError", "ProbeEndedItError", "again", "from_rpc", "unwrap"]
 
 #: Marks an answer that could not even be read; only this process makes it, as the `data` of an error.
 MALFORMED: Final = object()
-#: What a transport answers for one failed exchange where others go on; `data.sent` says if it went out.
+#: What a transport answers for one failed exchange where others go on: `data.sent` says if it went out,
+#: `data.error` what sort of failure it was.
 _UPSTREAM: Final = -32050
 
 _KINDS: Final[Mapping[int, tuple[type[GleitzeitError], str | None]]] = {
@@ -33,19 +36,25 @@ _KINDS: Final[Mapping[int, tuple[type[GleitzeitError], str | None]]] = {
     -32002: (UnknownModelError, None),
     -32021: (UnsupportedError, "the server wants something of its client that this host does not offer"),
     -32022: (UnsupportedError, "the server speaks another version of the protocol"),
-    -32042: (UnsupportedError, "the server wants a person to visit an address first"),
+    VISIT: (UnsupportedError, "the server wants a person to visit an address first"),
 }
 _SHOWN: Final = 500
 
 E = TypeVar("E", bound=GleitzeitError)
 
 
-class ProbeEndedItError(Exception):
+class AtOnceError(Exception):
+    """No session came to stand, and there is reason to try again at once, in another way."""
+
+
+class ProbeEndedItError(AtOnceError):
     """The server ended at the modern greeting, as some old ones do; the handshake may still work."""
 
 
-def from_rpc(code: int, message: str, data: Any, *, server: str, what: str) -> GleitzeitError:
-    """The error that a server's answer to `what` amounts to."""
+def from_rpc(
+    code: int, message: str, data: Any, *, server: str, what: str, secrets: Iterable[str] = ()
+) -> GleitzeitError:
+    """The error that a server's answer to `what` amounts to; servers quote `secrets` that they refuse."""
     if data is MALFORMED:
         return MalformedAnswerError(
             f"server {server!r} answered {what} with something that is no result", provider=server, sent=True
@@ -58,11 +67,15 @@ def from_rpc(code: int, message: str, data: Any, *, server: str, what: str) -> G
     }
     if code == _UPSTREAM and isinstance(data, Mapping) and "sent" in data:
         details["sent"] = bool(data["sent"])
-        return ResetError(f"server {server!r}: {message}", **details)
+        broken = kind_of(data.get("error")) or ResetError
+        return broken(f"server {server!r}: {scrub(message, secrets, limit=_SHOWN)}", **details)
     kind, hint = _KINDS.get(code, (ServerFaultError, None))
+    if code == VISIT:
+        hint, message = addressed(data) or hint, veiled(message, data)
     if (typed := known(data)) is not None:  # another Gleitzeit
         kind, details["retry_after"] = typed
-    return kind(f"server {server!r} refused {what}: {message[:_SHOWN]}", hint=hint, **details)
+    said = scrub(message, secrets, limit=_SHOWN)
+    return kind(f"server {server!r} refused {what}: {said}", hint=hint, **details)
 
 
 def again(error: E, *, sent: bool | None = None) -> E:

@@ -44,7 +44,10 @@ Calls: TypeAlias = Sequence[Mapping[str, Any]]
 
 
 def pick(
-    operation: Operation, tools: Iterable[Tool], chosen: Mapping[Any, str | tuple[str, ...]], server: str
+    operation: Operation | type[Operation],
+    tools: Iterable[Tool],
+    chosen: Mapping[Any, str | tuple[str, ...]],
+    server: str,
 ) -> Tool:
     """The tool that answers `operation`; raises `UnsupportedError` naming those that were looked for."""
     wanted = chosen.get(operation.kind) or TOOLS.get(operation.kind, ())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gleitzeit.errors import GleitzeitError
 from gleitzeit.values import Health
+from gleitzeit_plugin_mcp.pace import Pace
 from gleitzeit_plugin_mcp.pool import Pool
 from gleitzeit_plugin_mcp.supervisor import Phase, Supervisor
 
@@ -23,8 +24,13 @@ RECENT: Final = 5.0
 CHECK: Final = 5.0
 
 
-async def examine(pool: Pool, sandbox: str | None, *, deep: bool) -> Health:
-    """The health of a server; waits a while for its first start, opens no session and wakes nobody."""
+async def examine(
+    pool: Pool, sandbox: str | None, pace: Pace, slow_after: float | None, *, deep: bool
+) -> Health:
+    """The health of a server; waits a while for its first start, opens no session and wakes nobody.
+
+    One whose answers of late took longer than `slow_after` seconds is degraded.
+    """
     supervisor = pool.best
     if supervisor is None:
         return Health("unknown", detail=Phase.STOPPED.value, data={"state": Phase.STOPPED.value})
@@ -43,6 +49,10 @@ async def examine(pool: Pool, sandbox: str | None, *, deep: bool) -> Health:
     if down:
         detail = f"{len(down)} of {len(pool.shared)} instances are down: {down[0].supervisor.error}"
         return Health("degraded", detail=detail, data=facts)
+    took = pace.mean
+    if slow_after is not None and took is not None and took > slow_after:
+        detail = f"slow: its last answers took {took:.3g} s on average (slow_after = {slow_after:g})"
+        return Health("degraded", detail=detail, latency=took, data=facts)
     if not deep and time.monotonic() - connection.seen < RECENT:
         return Health("ok", detail=connection.server, data=facts)
     try:
@@ -52,6 +62,9 @@ async def examine(pool: Pool, sandbox: str | None, *, deep: bool) -> Health:
         return Health("degraded", detail=f"no answer within {CHECK:g} s", data=facts)
     except GleitzeitError as error:
         return Health("error", detail=str(error), data=_facts(pool, supervisor, sandbox, None))
+    if slow_after is not None and latency > slow_after:
+        detail = f"slow: it took {latency:.3g} s to answer a ping (slow_after = {slow_after:g})"
+        return Health("degraded", detail=detail, latency=latency, data=facts)
     return Health("ok", detail=connection.server, latency=latency, data=facts)
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from gleitzeit.wire.closing import surely
 from gleitzeit_plugin_mcp.supervisor import Phase, Supervisor
+
+if TYPE_CHECKING:
+    from gleitzeit_plugin_mcp.pool import Key
 
 __all__ = ["Member"]
 
@@ -14,7 +18,7 @@ __all__ = ["Member"]
 class Member:
     """Started and put to sleep as needed; the pool decides who calls it."""
 
-    def __init__(self, supervisor: Supervisor, key: str | None) -> None:
+    def __init__(self, supervisor: Supervisor, key: Key | None) -> None:
         self.supervisor: Final = supervisor
         #: Whose it is; None: everybody's.
         self.key: Final = key
@@ -71,12 +75,17 @@ class Member:
             self._ending = task
 
     async def stop(self) -> None:
-        """End its session for good; returns when everything is freed."""
+        """End its session for good; returns when everything is freed.
+
+        Cancelling this leaves nothing behind either: the server has no more time to end by itself then.
+        """
         self.leaving = True
         self.sleep()
-        if self._ending is not None:
-            await asyncio.wait({self._ending})
-        self._gone.set()
+        try:
+            if self._ending is not None:
+                await surely(_over(self._ending), self._ending.cancel)
+        finally:
+            self._gone.set()
 
     async def gone(self) -> None:
         """Wait until it was stopped."""
@@ -87,3 +96,7 @@ class Member:
         if before is not None:
             await asyncio.wait({before})
         await self.supervisor.run()
+
+
+async def _over(task: asyncio.Task[None]) -> None:
+    await asyncio.wait({task})

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from gleitzeit.errors import InvalidRequestError
+from gleitzeit.errors import InvalidRequestError, UnsupportedError
 from gleitzeit.values import Invoke, Reply, Request
 from gleitzeit_plugin_mcp.ears import LEVELS, Ears
 from gleitzeit_plugin_mcp.exchange import Exchange
@@ -50,7 +50,14 @@ class Methods:
             raise _wrong(f"{method!r} belongs to the session, which the host keeps", "leave it to the host")
         if method not in _OTHERWISE:
             return _reply(await self._ask(request, method, params))
-        deadline = self._exchange.deadline(request)
+        key = self._exchange.key(request)
+        if key is not None and key.principal is not None:
+            raise UnsupportedError(
+                f"{method!r} holds for all who use a server, and this one is used with credentials of each",
+                hint="leave the `principal` out",
+                sent=False,
+            )
+        deadline = request.deadline
         try:
             async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
                 if method == "ping":
@@ -64,7 +71,7 @@ class Methods:
         return _reply({})
 
     async def _ask(self, request: Request, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        deadline, key = self._exchange.deadline(request), self._exchange.key(request)
+        deadline, key = request.deadline, self._exchange.key(request)
         return await self._exchange.ask(method, params, deadline, key=key)
 
     async def _level(self, params: Mapping[str, Any]) -> None:

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from gleitzeit.errors import CannotConnectError, PluginNotFoundError
+from gleitzeit.errors import AuthenticationError, CannotConnectError, PluginNotFoundError
 from gleitzeit.kinds import Context, Transport
 from gleitzeit_plugin_mcp.config import McpConfig
+from gleitzeit_plugin_mcp.credentials import Credentials
 from gleitzeit_plugin_mcp.ears import Ears
-from gleitzeit_plugin_mcp.endpoint import endpoint
-from gleitzeit_plugin_mcp.faults import ProbeEndedItError, unwrap
+from gleitzeit_plugin_mcp.eras import ERAS, place
+from gleitzeit_plugin_mcp.faults import AtOnceError, ProbeEndedItError, unwrap
 from gleitzeit_plugin_mcp.supervisor import Connect
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from gleitzeit_plugin_mcp.session import Connection, Mirrored
 
 __all__ = ["Opening"]
-
-#: The era of each server met in this process, by where it is: only the first start has to find out.
-_eras: dict[tuple[object, ...], Era] = {}
 
 
 class Opening:
@@ -33,41 +31,47 @@ class Opening:
         self._config = config
         self._context = context
         self._ears = ears
-        self._endpoint = endpoint(context.name, config)
         #: Where the server is, as a key.
-        self.where = (config.wire, self._endpoint.command, self._endpoint.cwd, config.url)
+        self.where = place(config)
         #: Answers what the server asks; there once a session was opened.
         self.asks: Any = None
         self._mirrored: Mirrored = {}
 
-    def opener(self) -> Connect:
+    def opener(self, credentials: Credentials) -> Connect:
         """Opens the sessions of one instance, one after another."""
         guess = _Guess()
-        return lambda: self._open(guess)
+        ears = self._ears if credentials.principal is None else self._ears.apart()
+        return lambda: self._open(guess, credentials, ears)
 
     @asynccontextmanager
-    async def _open(self, guess: _Guess) -> AsyncIterator[Connection]:
+    async def _open(self, guess: _Guess, credentials: Credentials, ears: Ears) -> AsyncIterator[Connection]:
         """A session, from the opening of its wire to its end."""
         config, name = self._config, self._context.name
         # Importing the SDK takes half a second, which would stall the event loop.
         session = await asyncio.to_thread(importlib.import_module, "gleitzeit_plugin_mcp.session")
         if self.asks is None:
-            self.asks = session.Asks(self._context, name, config.sampling_model, config.rooted())
-        known = "legacy" if guess.legacy else _eras.get(self.where)
+            self.asks = session.Asks(
+                self._context, name, config.sampling_model, config.rooted(), tasks=config.tasks
+            )
+        known: Era | None = "legacy" if guess.legacy else await asyncio.to_thread(ERAS.known, self.where)
+        found = await credentials.endpoint()
+        ears.hide(found.options["secrets"])
         try:
             async with session.connected(
-                self._endpoint,
+                found,
                 await self._transport(),
                 mode=config.mode,
                 known=known,
                 probe=config.probe_timeout,
                 timeout=config.timeout,
                 asks=self.asks,
-                ears=self._ears,
+                ears=ears,
                 mirrored=self._mirrored,
             ) as connection:
-                guess.legacy = False
-                _eras[self.where] = connection.era
+                guess.legacy = guess.renewed = False
+                auto = config.mode == "auto"
+                if auto and ERAS.learn(self.where, connection.era, connection.server):
+                    await asyncio.to_thread(ERAS.keep)
                 yield connection
         except Exception as error:
             # A server that ended at the modern greeting is tried once as an old one; if that fails
@@ -81,6 +85,10 @@ class Opening:
                     hint='say `mode = "modern"` or `mode = "legacy"`, whichever it should speak',
                     provider=name,
                 ) from None
+            if isinstance(cause, AuthenticationError) and not guess.renewed:
+                guess.renewed = await credentials.renewed(found)
+                if guess.renewed:
+                    raise AtOnceError from None
             if cause is error:
                 raise
             raise cause from None
@@ -99,6 +107,9 @@ class Opening:
 
 
 class _Guess:
-    """Is the next session to be tried as an old server's?"""
+    """What is to be tried with the next session."""
 
+    #: As an old server's?
     legacy = False
+    #: With other credentials than those that were just refused?
+    renewed = False

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from attrs import frozen
 
@@ -16,7 +16,7 @@ from gleitzeit.errors import UsageError
 from gleitzeit_plugin_mcp.member import Member
 from gleitzeit_plugin_mcp.supervisor import Phase, Supervisor
 
-__all__ = ["Limits", "Pool"]
+__all__ = ["Key", "Limits", "Pool"]
 
 #: How good an instance is that stands for all of them, best first.
 _BEST: Final = (
@@ -28,6 +28,13 @@ _BEST: Final = (
     Phase.OPEN,
     Phase.STOPPED,
 )
+
+
+class Key(NamedTuple):
+    """Whose instance it is: with whose credentials (None: the entry's), for whom (None: all with them)."""
+
+    principal: str | None
+    owner: str | None
 
 
 @frozen(kw_only=True)
@@ -48,15 +55,15 @@ class Pool:
     """Instances in common, and one for each key where keys are used.
 
     A call goes to the instance with the fewest calls in flight, those that stand first. `make` makes
-    the supervisor of one more.
+    the supervisor of one more, for a key.
     """
 
-    def __init__(self, make: Callable[[], Supervisor], size: int, limits: Limits) -> None:
+    def __init__(self, make: Callable[[Key | None], Supervisor], size: int, limits: Limits) -> None:
         self.size = size
         self._make = make
         self._limits = limits
         self._members: list[Member] = []
-        self._waiting: dict[str | None, deque[asyncio.Future[Member]]] = {}
+        self._waiting: dict[Key | None, deque[asyncio.Future[Member]]] = {}
         self._chores: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._running = False
@@ -101,7 +108,7 @@ class Pool:
             await asyncio.wait(tuple(self._chores))
 
     @asynccontextmanager
-    async def using(self, key: str | None = None) -> AsyncIterator[Member]:
+    async def using(self, key: Key | None = None) -> AsyncIterator[Member]:
         """An instance for one call: one of those in common, or the one that belongs to `key`.
 
         Waits while all of them have as many calls as they may; an instance that sleeps is woken.
@@ -144,6 +151,13 @@ class Pool:
         for member in self._level():
             await member.gone()
 
+    def retire(self, member: Member) -> None:
+        """Let it end with its last call; further calls go to another, which is started as needed."""
+        if not member.leaving and self._running:
+            self._leave(member)
+            if member.key is None:
+                self._level()
+
     def _level(self) -> list[Member]:
         """Have as many in common as there should be; gives those that have to leave."""
         lasting = [member for member in self.shared if member.successor is None]
@@ -155,15 +169,15 @@ class Pool:
             self._leave(member)
         return spare
 
-    def _add(self, key: str | None) -> Member:
-        member = Member(self._make(), key)
+    def _add(self, key: Key | None) -> Member:
+        member = Member(self._make(key), key)
         self._members.append(member)
         member.wake()
         self._hand_out(key)
         self._schedule()
         return member
 
-    def _take(self, key: str | None) -> Member | None:
+    def _take(self, key: Key | None) -> Member | None:
         """An instance that takes one more call, with a place in it taken; None where one has to wait."""
         if not self._running:
             raise UsageError("the server is not running", hint="it runs while its host is open")
@@ -188,7 +202,7 @@ class Pool:
             self._leave(min(idle, key=lambda member: member.used))
         return False
 
-    async def _turn(self, key: str | None) -> Member:
+    async def _turn(self, key: Key | None) -> Member:
         waiter: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
         queue = self._waiting.setdefault(key, deque())
         queue.append(waiter)
@@ -228,7 +242,7 @@ class Pool:
         elif self._limits.calls is not None and member.calls >= self._limits.calls:
             self._replace(member)
 
-    def _hand_out(self, key: str | None) -> None:
+    def _hand_out(self, key: Key | None) -> None:
         """Give places that are free to those who wait for them, in their order."""
         queue = self._waiting.get(key) or deque()
         while queue and self._running:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
@@ -40,6 +40,7 @@ from gleitzeit.values import (
 from gleitzeit_plugin_mcp import answers, content, forms
 from gleitzeit_plugin_mcp.catalogue import Catalogue
 from gleitzeit_plugin_mcp.config import McpConfig
+from gleitzeit_plugin_mcp.credentials import Partitions
 from gleitzeit_plugin_mcp.ears import Ears
 from gleitzeit_plugin_mcp.endpoint import hidden
 from gleitzeit_plugin_mcp.exchange import Exchange
@@ -48,7 +49,7 @@ from gleitzeit_plugin_mcp.health import examine
 from gleitzeit_plugin_mcp.kept import Kept
 from gleitzeit_plugin_mcp.methods import Methods, is_method
 from gleitzeit_plugin_mcp.opening import Opening
-from gleitzeit_plugin_mcp.pool import Limits, Pool
+from gleitzeit_plugin_mcp.pool import Key, Limits, Pool
 from gleitzeit_plugin_mcp.stream import events
 from gleitzeit_plugin_mcp.supervisor import Phase, Supervisor
 
@@ -62,6 +63,8 @@ __all__ = ["McpProvider"]
 
 #: Changes that come within so many seconds are announced as one.
 DEBOUNCE: Final = 0.05
+#: Seconds to start and end processes, beside the answers to greetings (two, if a process ends at the first).
+SLACK: Final = 30.0
 #: Seconds that a server may be down before that is announced.
 PATIENCE: Final = 1.0
 
@@ -74,6 +77,7 @@ class McpProvider(Provider):
     """
 
     Config: ClassVar[Any] = McpConfig
+    personal: ClassVar[tuple[str, ...]] = ("per_principal",)
     manifest: ClassVar[Any] = {
         "summary": "Each configured MCP server is a provider of tools, resources, prompts and models.",
         "capabilities": ("tools", "resources", "prompts"),
@@ -91,6 +95,7 @@ class McpProvider(Provider):
             secrets=hidden(config),
         )
         self._opening = Opening(config, context, self._ears)
+        self._partitions = Partitions(config, context)
         limits = Limits(
             room=config.max_concurrency,
             own=config.max_instances,
@@ -106,8 +111,9 @@ class McpProvider(Provider):
         self._exchange = Exchange(
             context.name,
             self._pool,
+            self._partitions,
             lambda: self._opening.asks,
-            timeout=config.call_timeout,
+            tools=self._catalogue.tools,
             affinity=config.affinity,
         )
         self._methods = Methods(self._exchange, self._pool, self._ears)
@@ -117,6 +123,12 @@ class McpProvider(Provider):
             context.logger.warning(
                 "MCP server %r: keys that mean nothing here: %s", context.name, ", ".join(config.unknown)
             )
+
+    @property
+    def warm_up(self) -> float:
+        """The server may take its time to start, and only then can it be asked."""
+        best = self._pool.best
+        return 0.0 if best is None or best.connection is not None else 2 * self.config.timeout + SLACK
 
     @property
     def local(self) -> bool:
@@ -138,12 +150,21 @@ class McpProvider(Provider):
         try:
             yield
         finally:
-            await self._pool.stop()
-            self._catalogue.close()
-            for timer in (self._announcing, self._mourning):
-                if timer is not None:
-                    timer.cancel()
-            self._announcing = self._mourning = None
+            try:
+                await self._exchange.close()
+            finally:
+                try:
+                    await self._pool.stop()
+                finally:
+                    self._silence()
+
+    def _silence(self) -> None:
+        """Announce nothing more."""
+        self._catalogue.close()
+        for timer in (self._announcing, self._mourning):
+            if timer is not None:
+                timer.cancel()
+        self._announcing = self._mourning = None
 
     async def scale(self, instances: int) -> None:
         """Have so many instances in common, from now on; see `Pool.scale`."""
@@ -153,11 +174,12 @@ class McpProvider(Provider):
             )
         await self._pool.scale(instances)
 
-    def _supervise(self) -> Supervisor:
+    def _supervise(self, key: Key | None) -> Supervisor:
         context = self.context
+        credentials = self._partitions.of(None if key is None else key.principal)
         return Supervisor(
             context.name,
-            self._opening.opener(),
+            self._opening.opener(credentials),
             self._turned,
             hang=self.config.hang_timeout,
             logger=context.logger,
@@ -231,7 +253,7 @@ class McpProvider(Provider):
             return await self._tool(request, operation.method, await self._bound(operation))
         if isinstance(operation, (Chat, Completion, Embedding, Classification)):
             return await self._model(request, operation)
-        deadline = self._exchange.deadline(request)
+        deadline = request.deadline
         if isinstance(operation, ReadResource):
             return content.resource_reply(await self._read(request, operation.uri, deadline))
         if isinstance(operation, GetPrompt):
@@ -253,10 +275,10 @@ class McpProvider(Provider):
 
     async def _read(self, request: Request, uri: str, deadline: float | None) -> dict[str, Any]:
         """A resource, kept as long as the server allows."""
-        found = self._kept.get(uri, request.principal)
+        key = self._exchange.key(request)
+        found = self._kept.get(uri, request.principal) if key is None else None
         if found is None:
             asked, turn = time.monotonic(), self._kept.turn
-            key = self._exchange.key(request)
             found = await self._exchange.ask("resources/read", {"uri": uri}, deadline, key=key)
             if turn == self._kept.turn and key is None:
                 self._kept.put(uri, request.principal, found, asked)
@@ -264,7 +286,7 @@ class McpProvider(Provider):
 
     def _runner(self, request: Request) -> Run:
         """Runs tools for `request`: all under its deadline, in the instance that is its own."""
-        deadline, key = self._exchange.deadline(request), self._exchange.key(request)
+        deadline, key = request.deadline, self._exchange.key(request)
 
         def run(params: Mapping[str, Any], on_progress: OnProgress | None = None) -> Coroutine[Any, Any, Any]:
             return self._run(params, deadline, key, on_progress)
@@ -275,7 +297,7 @@ class McpProvider(Provider):
         self,
         params: Mapping[str, Any],
         deadline: float | None,
-        key: str | None,
+        key: Key | None,
         on_progress: OnProgress | None,
     ) -> dict[str, Any]:
         """The raw result of a tool; raises `UnknownModelError` for one that the server does not list."""
@@ -330,6 +352,13 @@ class McpProvider(Provider):
             sent=False,
         )
 
+    def tool_behind(self, operation: type[Operation], tools: Sequence[Tool]) -> str | None:
+        """The tool that stands for the operation."""
+        try:
+            return forms.pick(operation, tools, self.config.operations, self.context.name).name
+        except UnsupportedError:
+            return None  # the call will tell
+
     async def _model(self, request: Request, operation: Operation) -> Reply | Stream:
         """A model's answer, from the tool that stands for the operation."""
         name, model = self.context.name, request.name
@@ -375,4 +404,4 @@ class McpProvider(Provider):
         """By state, then by traffic, and only then by asking, on the session that stands."""
         if self.config.disabled:
             return Health("unknown", detail="disabled")
-        return await examine(self._pool, self.sandbox, deep=deep)
+        return await examine(self._pool, self.sandbox, self._exchange.pace, self.config.slow_after, deep=deep)

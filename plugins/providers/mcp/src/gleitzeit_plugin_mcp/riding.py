@@ -23,6 +23,8 @@ __all__ = [
     "passed_on",
     "peer_of",
     "riding",
+    "seen_off",
+    "tasked",
     "unrelated",
     "with_extras",
 ]
@@ -47,6 +49,19 @@ class Peer(Protocol):
 
     def tell(self, params: Mapping[str, Any]) -> None:
         """Pass on a log message of the server's, in raw; never waits."""
+
+    @property
+    def held(self) -> bool:
+        """Does it wait no longer, as the call goes on as a task?"""
+
+    def tasked(self, poll: float, said: str | None) -> None:
+        """The server goes on with the call as a task, to be looked at every `poll` seconds.
+
+        `said` is what it is at. Never waits; called again when it is at something else.
+        """
+
+    def visited(self, id: str) -> None:
+        """Tell that a visit is over which the client was told of by an error; never waits."""
 
 
 class Slip:
@@ -125,8 +140,16 @@ def passed_on(instance: str, method: str, params: Mapping[str, Any]) -> bool:
         slip is not None
         and slip.peer is not None
         and slip.peer.rounds
+        and not slip.peer.held
         and slip.fits(instance, method, params)
     )
+
+
+def tasked(instance: str, method: str, params: Mapping[str, Any], poll: float, said: str | None) -> None:
+    """The server goes on with the call as a task; the client that waits for it may take it as such."""
+    slip = _current.get()
+    if slip is not None and slip.peer is not None and slip.fits(instance, method, params):
+        slip.peer.tasked(poll, said)
 
 
 @contextmanager
@@ -158,7 +181,11 @@ def declared(own: Mapping[str, Any]) -> Mapping[str, Any]:
     slip = _current.get()
     if slip is None or slip.peer is None:
         return own
-    return slip.peer.capabilities if slip.peer.rounds else {**own, **slip.peer.capabilities}
+    if not slip.peer.rounds:
+        return {**own, **slip.peer.capabilities}
+    # Extensions are the host's: what a server answers by them it takes apart itself.
+    extensions = own.get("extensions")
+    return {**slip.peer.capabilities, "extensions": extensions} if extensions else slip.peer.capabilities
 
 
 def overheard(asks: Any, params: Mapping[str, Any]) -> None:
@@ -166,6 +193,13 @@ def overheard(asks: Any, params: Mapping[str, Any]) -> None:
     peer = _only(asks)
     if peer is not None:
         peer.tell(params)
+
+
+def seen_off(asks: Any, id: str) -> None:
+    """A visit is over that the server had asked for in the midst of a call: for the one client that waits."""
+    peer = _only(asks)
+    if peer is not None:
+        peer.visited(id)
 
 
 def _only(asks: Any) -> Peer | None:

@@ -34,13 +34,17 @@ from mcp_types import (
 from gleitzeit.errors import CannotConnectError, GleitzeitError, MalformedAnswerError, ResetError, WireError
 from gleitzeit.kinds import Endpoint, Transport, Wire
 from gleitzeit.version import __version__
+from gleitzeit.wire.scrub import scrub
 from gleitzeit_plugin_mcp.asks import Asks, callbacks
 from gleitzeit_plugin_mcp.bridge import Inbox, Outbox
+from gleitzeit_plugin_mcp.course import TASKS
 from gleitzeit_plugin_mcp.ears import Ears
 from gleitzeit_plugin_mcp.faults import again, from_rpc
 from gleitzeit_plugin_mcp.listening import Listening
 from gleitzeit_plugin_mcp.negotiate import Era, negotiate
-from gleitzeit_plugin_mcp.riding import declared, overheard
+from gleitzeit_plugin_mcp.riding import declared, overheard, seen_off
+from gleitzeit_plugin_mcp.tasks import defers
+from gleitzeit_plugin_mcp.visiting import Visits
 
 __all__ = ["Asks", "Connection", "connected"]
 
@@ -52,17 +56,23 @@ Mirrored: TypeAlias = dict[str, dict[tuple[str, ...], str]]
 #: Seconds for an old server to answer a ping before it is asked for something that it surely knows.
 PING: Final = 2.0
 
+GREETING: Final = "server/discover"
 _CHANGES: Final = {f"notifications/{kind}/list_changed": kind for kind in ("tools", "resources", "prompts")}
 #: What the protocol forbids to cancel.
-_UNCANCELLED: Final = frozenset({"initialize", "server/discover"})
-_NAMES: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_UNCANCELLED: Final = frozenset({"initialize", GREETING})
+_NAMES: Final = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId"),
+}
 
 
 class Connection:
     """A live session: raw requests in, raw results out, in whatever era the server speaks."""
 
-    def __init__(self, name: str, wire: Wire, ears: Ears, mirrored: Mirrored) -> None:
-        self.name = name
+    def __init__(self, endpoint: Endpoint, wire: Wire, ears: Ears, mirrored: Mirrored) -> None:
+        self.name = endpoint.name
         self.wire = wire
         self.outbox = Outbox(wire)
         self.inbox = Inbox(wire, self._on_notify, self.outbox)
@@ -71,12 +81,18 @@ class Connection:
         self.version = ""
         self.server = ""
         self.capabilities: Mapping[str, Any] = {}
+        #: Where it leads, with the credentials that it was opened with.
+        self.endpoint = endpoint
         #: Why the session was given up although its wire still stood.
         self.ended: WireError | None = None
         #: Has the server tell of changes.
         self.listening = Listening(self, ears)
         #: What answers the server's questions.
         self.asks: Asks | None = None
+        #: Is it of the handshake era, and may tools be called as tasks?
+        self.defers = False
+        #: What people were asked to visit.
+        self.visits = Visits()
         self._ears = ears
         self._progress: dict[int, OnProgress] = {}
         self._tokens = itertools.count(1)
@@ -139,6 +155,20 @@ class Connection:
             if token is not None:
                 del self._progress[token]
 
+    async def greet(self, version: str, client: Implementation, own: Mapping[str, Any]) -> dict[str, Any]:
+        """The raw answer to the modern greeting; raises `MCPError`.
+
+        The SDK's own one is bounded by ten seconds, whatever the operator allows.
+        """
+        meta = {
+            PROTOCOL_VERSION_META_KEY: version,
+            CLIENT_INFO_META_KEY: client.model_dump(by_alias=True, mode="json", exclude_none=True),
+            CLIENT_CAPABILITIES_META_KEY: declared(own),
+        }
+        headers = {"mcp-protocol-version": version, "mcp-method": GREETING}
+        options: CallOptions = {"cancel_on_abandon": False, "headers": headers}
+        return await self.dispatcher.send_raw_request(GREETING, {"_meta": meta}, options)
+
     async def ping(self) -> float:
         """Seconds that the server takes to answer at all."""
         began = time.monotonic()
@@ -181,7 +211,14 @@ class Connection:
             why = self.wire.error or self.ended
             if why is not None:
                 return again(why, sent=True)
-        return from_rpc(error.code, error.message, error.data, server=self.name, what=method)
+        return from_rpc(
+            error.code, error.message, error.data, server=self.name, what=method, secrets=self.secrets
+        )
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no error may quote of what the server says."""
+        return tuple(self.endpoint.options.get("secrets", ()))
 
     def _on_notify(self, method: str, params: Mapping[str, Any]) -> bool:
         if method == "notifications/progress":
@@ -201,6 +238,10 @@ class Connection:
             if isinstance(uri := params.get("uri"), str):
                 self._ears.updated(uri)
             return True
+        if method == "notifications/elicitation/complete":
+            if isinstance(id := params.get("elicitationId"), str) and not self.visits.ended(id):
+                seen_off(self.asks, id)
+            return True
         kind = _CHANGES.get(method)
         if kind is not None:
             self._ears.changed(kind)
@@ -212,7 +253,7 @@ class Connection:
     ) -> None:
         """Take over what was negotiated."""
         self.era = era
-        self._ping = "server/discover" if era == "modern" else "ping"
+        self._ping = GREETING if era == "modern" else "ping"
         self.version = session.protocol_version or ""
         info = session.server_info
         self.server = "" if info is None else f"{info.name} {info.version}".strip()
@@ -220,12 +261,17 @@ class Connection:
         self.capabilities = (
             {} if found is None else found.model_dump(by_alias=True, mode="json", exclude_none=True)
         )
+        may = self.asks is not None and self.asks.tasks
+        self.defers = era == "legacy" and may and defers(self.capabilities)
         if era == "modern":
             self._meta = {
                 PROTOCOL_VERSION_META_KEY: self.version,
                 CLIENT_INFO_META_KEY: client.model_dump(by_alias=True, mode="json", exclude_none=True),
             }
+            offers = self.capabilities.get("extensions") or {}
             self._own = capabilities
+            if may and TASKS in offers:
+                self._own = {**capabilities, "extensions": {TASKS: {}}}
 
 
 @asynccontextmanager
@@ -245,15 +291,22 @@ async def connected(
     name = endpoint.name
     client = Implementation(name="gleitzeit", version=__version__)
     async with transport.connect(endpoint) as wire:
-        connection = Connection(name, wire, ears, mirrored)
+        connection = Connection(endpoint, wire, ears, mirrored)
         connection.asks = asks
         session = ClientSession(dispatcher=connection.dispatcher, client_info=client, **callbacks(asks))
         async with session:
             try:
-                async with asyncio.timeout(timeout):
-                    era = await negotiate(session, mode=mode, known=known, probe=probe, lost=wire.lost)
+                era = await negotiate(
+                    session,
+                    lambda version: connection.greet(version, client, asks.own),
+                    mode=mode,
+                    known=known,
+                    probe=probe,
+                    timeout=timeout,
+                    lost=wire.lost,
+                )
             except (TimeoutError, MCPError, RuntimeError, ValueError) as error:
-                raise _failed(name, wire, error, timeout) from error
+                raise _failed(connection, error, timeout) from error
             connection.agreed(session, era, client, asks.own)
             try:
                 await connection.listening.begin()
@@ -263,15 +316,19 @@ async def connected(
                     connection.ended = ResetError(
                         f"the session with server {name!r} was closed", provider=name
                     )
+                elif (give_up := getattr(wire, "give_up", None)) is not None:
+                    give_up()  # who does not answer is not waited for in the end, either
                 await connection.listening.end()
 
 
-def _failed(name: str, wire: Wire, error: Exception, timeout: float) -> GleitzeitError:
+def _failed(connection: Connection, error: Exception, timeout: float) -> GleitzeitError:
     """Why no session came to stand."""
+    name, wire, secrets = connection.name, connection.wire, connection.secrets
     if wire.lost.is_set() and wire.error is not None:
         return again(wire.error, sent=False)
     if isinstance(error, MCPError):
-        return from_rpc(error.code, error.message, error.data, server=name, what="the handshake")
+        what = "the handshake"
+        return from_rpc(error.code, error.message, error.data, server=name, what=what, secrets=secrets)
     if isinstance(error, TimeoutError):
         last = wire.diagnostics().get("stderr")
         return CannotConnectError(
@@ -280,5 +337,7 @@ def _failed(name: str, wire: Wire, error: Exception, timeout: float) -> Gleitzei
             provider=name,
         )
     return MalformedAnswerError(
-        f"server {name!r} answered the handshake wrongly: {str(error)[:300]}", provider=name, sent=False
+        f"server {name!r} answered the handshake wrongly: {scrub(str(error), secrets)}",
+        provider=name,
+        sent=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
@@ -45,17 +46,19 @@ async def events(
             await queue.wake.wait()
             queue.wake.clear()
             ended = call.done()
+            event = queue.take()
             if not started and (
-                queue.events or (ended and not call.cancelled() and call.exception() is None)
+                event is not None or (ended and not call.cancelled() and call.exception() is None)
             ):
                 started = True
                 yield Started()
-            while queue.events:
-                yield queue.events.popleft()
+            while event is not None:
+                yield event
+                event = queue.take()
             if ended:
                 break
-        for event in _rest(answer(await call), "".join(queue.said)):
-            yield event
+        for left in _rest(answer(await call), "".join(queue.said)):
+            yield left
     finally:
         if not call.done():
             call.cancel()
@@ -69,7 +72,10 @@ class _Queue:
 
     def __init__(self, deltas: bool) -> None:
         self.wake = asyncio.Event()
-        self.events: deque[Event] = deque()
+        self._events: deque[Event] = deque()
+        #: What came when those were too many.
+        self._latest: Event | None = None
+        self._text: list[str] = []
         #: All text given so far.
         self.said: list[str] = []
         self._deltas = deltas
@@ -80,27 +86,48 @@ class _Queue:
             return
         if isinstance(event, TextDelta):
             self.said.append(event.text)
-        if len(self.events) >= AHEAD:
-            last = self.events[-1]
-            if isinstance(event, Progress) and isinstance(last, Progress):
-                self.events.pop()  # only the newest counts
-            elif isinstance(event, TextDelta) and isinstance(last, TextDelta):
-                self.events.pop()
-                event = TextDelta(last.text + event.text)
-        self.events.append(event)
+        if len(self._events) < AHEAD and not self._text and self._latest is None:
+            self._events.append(event)
+        elif isinstance(event, TextDelta):
+            self._text.append(event.text)
+        else:
+            self._latest = event  # only the newest counts
         self.wake.set()
+
+    def take(self) -> Event | None:
+        """The next event; None where there is none so far."""
+        if self._events:
+            return self._events.popleft()
+        if (event := self._latest) is not None:
+            self._latest = None
+            return event
+        if self._text:
+            text, self._text = "".join(self._text), []
+            return TextDelta(text)
+        return None
 
     def _event(self, params: Mapping[str, Any]) -> Event | None:
         message, progress, total = params.get("message"), params.get("progress"), params.get("total")
+        if (status := params.get("statusMessage")) is not None:  # of a task: never a piece of the text
+            return Progress(_number(progress) or 0.0, message=str(status))
         if self._deltas and isinstance(message, str):
             return TextDelta(message) if message else None
-        if not isinstance(progress, (int, float)):
+        if (found := _number(progress)) is None:
             return None
         return Progress(
-            float(progress),
-            total=float(total) if isinstance(total, (int, float)) else None,
+            found,
+            total=_number(total),
             message=message if isinstance(message, str) else None,
         )
+
+
+def _number(value: Any) -> float | None:
+    """What of JSON's numbers is one that can be counted with."""
+    try:
+        found = float(value) if isinstance(value, (int, float)) else math.nan
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _rest(reply: Reply, said: str) -> list[Event]:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gleitzeit.errors import GleitzeitError, ResetError, ServerFaultError, UsageError, WireError
-from gleitzeit_plugin_mcp.faults import ProbeEndedItError, again, unwrap
+from gleitzeit_plugin_mcp.faults import AtOnceError, again, unwrap
 
 if TYPE_CHECKING:
     from gleitzeit_plugin_mcp.session import Connection
@@ -139,7 +139,7 @@ class Supervisor:
                             stood = ended - began
                 except Exception as error:  # noqa: BLE001 - whatever it was, the next start comes
                     cause = unwrap(error)
-                    if isinstance(cause, ProbeEndedItError):
+                    if isinstance(cause, AtOnceError):
                         continue
                     self._note(cause)
                     self.failures += stood == 0

@@ -8,7 +8,7 @@ from typing import Any, Final
 from gleitzeit import errors
 from gleitzeit.errors import GleitzeitError
 
-__all__ = ["DATA", "known"]
+__all__ = ["DATA", "kind_of", "known"]
 
 #: The key in the data of a JSON-RPC error.
 DATA: Final = "gleitzeit"
@@ -39,12 +39,17 @@ _KINDS: Final[Mapping[str, type[GleitzeitError]]] = {
 }
 
 
+def kind_of(code: Any) -> type[GleitzeitError] | None:
+    """The kind of error with this code, if it is one that others may tell of."""
+    return _KINDS.get(code) if isinstance(code, str) else None
+
+
 def known(data: Any) -> tuple[type[GleitzeitError], float | None] | None:
     """The kind of error that the data tells of, and when to ask again; None where it tells nothing."""
     said = data.get(DATA) if isinstance(data, Mapping) else None
     if not isinstance(said, Mapping) or not isinstance(said.get("code"), str):
         return None
-    kind, after = _KINDS.get(said["code"]), said.get("retry_after")
+    kind, after = kind_of(said["code"]), said.get("retry_after")
     if kind is None:
         return None
     return kind, float(after) if isinstance(after, (int, float)) and after >= 0 else None

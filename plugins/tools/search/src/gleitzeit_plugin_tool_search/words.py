@@ -14,12 +14,13 @@ __all__ = ["fields", "terms"]
 #: Where `readFile`, `HTTPServer` and `base64` have their seams.
 _SEAM: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)")
 _WORD: Final = re.compile(r"[^\W_]+")
+_VOWELS: Final = frozenset("aeiouy")
 #: Nested schemas deeper than this say little about what a tool is for.
 _DEPTH: Final = 6
 
 
 def terms(text: str) -> list[str]:
-    """The words in a text, compared by what is left: parts of compound names, without case and plural."""
+    """The words in a text, compared by what is left: parts of compound names, without case and endings."""
     found = []
     for word in _WORD.findall(unicodedata.normalize("NFKC", text)):
         parts = [part for part in _SEAM.split(word) if part]
@@ -57,9 +58,16 @@ def _properties(schema: Any, depth: int = 0) -> Iterator[str]:
 
 
 def _stem(word: str) -> str:
+    """What `creates`, `creating` and `created` have in common with `create`."""
     word = word.casefold()
     if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
-    return (
-        word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
-    )
+        word = word[:-3] + "y"
+    elif len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        word = word[:-1]
+    for ending in ("ing", "ed"):
+        if word.endswith(ending) and not _VOWELS.isdisjoint(word[: -len(ending)]) and len(word) > 5:
+            word = word[: -len(ending)]
+            if word[-1] == word[-2] and word[-1] not in "lsz":  # running
+                word = word[:-1]
+            break
+    return word[:-1] if len(word) > 4 and word.endswith("e") else word

@@ -37,12 +37,25 @@ logger = logging.getLogger(__name__)
 
 #: Seconds in which further changes are told together with the first.
 DEBOUNCE: Final = 0.05
+#: Resources that one client may subscribe to: templates stand for as many as anybody can write.
+MOST: Final = 1024
 _EVENTS: Final[Mapping[str, tuple[Callable[[], ServerEvent], str]]] = {
     "tools": (ToolsListChanged, "send_tool_list_changed"),
     "prompts": (PromptsListChanged, "send_prompt_list_changed"),
     "resources": (ResourcesListChanged, "send_resource_list_changed"),
     "templates": (ResourcesListChanged, "send_resource_list_changed"),
 }
+
+
+class _Session:
+    """A client of the handshake era."""
+
+    def __init__(self) -> None:
+        #: What it subscribed to.
+        self.uris: set[str] = set()
+        #: What it has not been told yet, each once.
+        self.untold: dict[tuple[str, ...], None] = {}
+        self.telling: asyncio.Task[None] | None = None
 
 
 class Changes:
@@ -57,8 +70,9 @@ class Changes:
         self.listen = ListenHandler(self.bus)
         self._host = host
         self._publisher = publisher
-        #: Sessions of the handshake era, with the URIs that they subscribed to.
-        self._sessions: dict[Connection, set[str]] = {}
+        publisher.on_approved = self._retell
+        #: Sessions of the handshake era.
+        self._sessions: dict[Connection, _Session] = {}
         self._wanted: Counter[str] = Counter()
         self._ids = itertools.count(1)
         self._fronts = 0
@@ -92,11 +106,12 @@ class Changes:
             result = await call_next(ctx)
             if connection not in self._sessions:
                 connection.state["gleitzeit"] = f"session-{next(self._ids)}"
-                self._sessions[connection] = set()
+                self._sessions[connection] = _Session()
                 connection.exit_stack.callback(self._left, connection)
             return result
         if ctx.method == "subscriptions/listen" and ctx.request_id is not None:
             uris = _listened(ctx.params)
+            _bounded(len(uris))
             try:
                 for uri in uris:
                     await self._want(uri)
@@ -108,25 +123,30 @@ class Changes:
 
     async def subscribe(self, context: ServerRequestContext[Any, Any], params: Any) -> EmptyResult:
         """`resources/subscribe` of the handshake era."""
-        uris = self._sessions.get(context.session._connection)
-        if uris is not None and params.uri not in uris:
+        session = self._sessions.get(context.session._connection)
+        if session is not None and params.uri not in session.uris:
             if await self._behind(params.uri) is None:
                 raise wrong(f"Resource not found: {params.uri}")
-            uris.add(params.uri)
+            _bounded(len(session.uris) + 1)
+            session.uris.add(params.uri)
             await self._want(params.uri)
         return EmptyResult()
 
     async def unsubscribe(self, context: ServerRequestContext[Any, Any], params: Any) -> EmptyResult:
         """`resources/unsubscribe` of the handshake era."""
-        uris = self._sessions.get(context.session._connection)
-        if uris is not None and params.uri in uris:
-            uris.discard(params.uri)
+        session = self._sessions.get(context.session._connection)
+        if session is not None and params.uri in session.uris:
+            session.uris.discard(params.uri)
             self._unwant(params.uri)
         return EmptyResult()
 
     def _left(self, connection: Connection) -> None:
-        for uri in self._sessions.pop(connection, ()):
-            self._unwant(uri)
+        session = self._sessions.pop(connection, None)
+        if session is not None:
+            for uri in session.uris:
+                self._unwant(uri)
+            if session.telling is not None:
+                session.telling.cancel()
 
     async def _behind(self, uri: str) -> tuple[str, str] | None:
         return (await self._publisher.current()).behind(uri)
@@ -155,6 +175,9 @@ class Changes:
             self._keep(asyncio.create_task(self._updated(change.instance, change.resource)))
             return
         self._publisher.expire()
+        self._retell()
+
+    def _retell(self) -> None:
         if self._publisher.last is not None and (self._telling is None or self._telling.done()):
             self._telling = asyncio.create_task(self._tell())
             self._keep(self._telling)
@@ -165,9 +188,9 @@ class Changes:
         for uri in list(self._wanted):
             if published is not None and published.behind(uri) == behind:
                 await self.bus.publish(ResourceUpdated(uri))
-                for connection, uris in list(self._sessions.items()):
-                    if uri in uris:
-                        await connection.send_resource_updated(uri)
+                for connection, session in list(self._sessions.items()):
+                    if uri in session.uris:
+                        self._say(connection, "send_resource_updated", uri)
 
     async def _tell(self) -> None:
         """Make the lists anew, and tell of those that differ."""
@@ -184,14 +207,33 @@ class Changes:
             for event, send in kinds:
                 await self.bus.publish(event())
                 for connection in list(self._sessions):
-                    await getattr(connection, send)()
+                    self._say(connection, send)
             before = now
             if not self._publisher.old:
                 return
 
+    def _say(self, connection: Connection, send: str, *about: str) -> None:
+        """Tell a session without waiting for it: one that stops reading must not make the others deaf."""
+        session = self._sessions[connection]
+        session.untold[send, *about] = None
+        if session.telling is None or session.telling.done():
+            session.telling = asyncio.create_task(self._drain(connection, session))
+            self._keep(session.telling)
+
+    async def _drain(self, connection: Connection, session: _Session) -> None:
+        while session.untold:
+            send, *about = next(iter(session.untold))
+            del session.untold[send, *about]
+            await getattr(connection, send)(*about)
+
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _bounded(count: int) -> None:
+    if count > MOST:
+        raise wrong(f"no more than {MOST} resources can be subscribed to")
 
 
 def _listened(params: Mapping[str, Any] | None) -> list[str]:

@@ -13,8 +13,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from mcp import MCPError
+from mcp.server.auth.middleware.bearer_auth import authorization_context
 from mcp.server.connection import Connection
 from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.server.session import ServerSession
@@ -28,11 +28,13 @@ from mcp.shared.inbound import (
     validate_mcp_param_headers,
     x_mcp_header_map,
 )
-from mcp_types import INTERNAL_ERROR
+from mcp_types import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
 
+from gleitzeit_plugin_mcp.serve.doors import PATH
 from gleitzeit_plugin_mcp.serve.exchange import Exchange, written
+from gleitzeit_plugin_mcp.serve.reading import NoNumber, read
 from gleitzeit_plugin_mcp.serve.sessions import Held, Sessions, ending, heard
 
 if TYPE_CHECKING:
@@ -52,7 +54,6 @@ _JSON: Final = "application/json"
 #: Of headers that were found in order and of clients, how many are kept, and how long they may be.
 _SEEN: Final = 256
 _LONG: Final = 4096
-_decoder: Final = msgspec.json.Decoder()
 
 
 class Front:
@@ -86,39 +87,47 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != "/mcp":
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != PATH:
             await self._app(scope, receive, send)
             return
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         if len(headers) != len(scope["headers"]) or not await self._in_order(scope, headers):
             await self._app(scope, receive, send)
             return
-        messages: list[Message] = []
-        more = True
-        while more:
-            messages.append(await receive())
-            more = messages[-1].get("more_body", False)
-        if messages[-1]["type"] == "http.request":
-            body = b"".join(each.get("body", b"") for each in messages)
+        # Not as the pieces that came: one byte a piece would be a hundred times as much.
+        body, more = bytearray(), True
+        while more and len(body) <= self._body:
+            piece = await receive()
+            if piece["type"] == "http.disconnect":
+                return
+            body += piece.get("body", b"")
+            more = piece.get("more_body", False)
+        whole = bytes(body)
+        if not more and len(whole) <= self._body:
             try:
-                message = _decoder.decode(body)
-            except (msgspec.DecodeError, ValueError, RecursionError):
-                message = None  # the SDK says why not
+                message = read(whole)
+            except NoNumber as error:
+                await _refuse(send, PARSE_ERROR, f"there is no number {str(error)[:50]} in JSON")
+                return
             if isinstance(message, dict) and await self._taken(message, headers, scope, receive, send):
                 return
-        left = iter(messages)
+        first: Message | None = {"type": "http.request", "body": whole, "more_body": more}
 
         async def again() -> Message:
-            for each in left:
-                return each
-            return await receive()
+            nonlocal first
+            if first is None:
+                return await receive()
+            told, first = first, None
+            return told
 
         await self._app(scope, again, send)
 
     async def _in_order(self, scope: Scope, headers: Mapping[str, str]) -> bool:
         """Would the SDK let such headers in, and is the body of a size to be read?"""
-        length = headers.get("content-length", "")
-        if not (length.isascii() and length.isdigit() and int(length) <= self._body) or "user" in scope:
+        length = headers.get("content-length", "0" if "transfer-encoding" in headers else "")
+        if not (length.isascii() and length.isdigit() and int(length) <= self._body):
+            return False
+        if "user" in scope and "gleitzeit.principal" not in scope:  # somebody else's, whom only the SDK knows
             return False
         key = tuple(headers.get(name) for name in ("host", "origin", "content-type", "accept"))
         if key in self._fine:
@@ -162,11 +171,16 @@ class Front:
         transport, known = self._manager._server_instances.get(session), self._sessions.get(session)
         if transport is None or known is None or transport.is_terminated or ending(transport):
             return False
+        owner, user = self._manager._session_owners.get(session), scope.get("user")
+        if owner != (None if user is None else authorization_context(user)):
+            return False
         connection, running = known
         if not asks:
             return await heard(message, running, session, send)
         if message["id"] in running:
-            return False
+            # The SDK would let the first call wait for ever.
+            await _refuse(send, INVALID_REQUEST, "this id is that of a request under way", message["id"])
+            return True
         extra = ((b"mcp-session-id", session.encode("latin-1")),)
         exchange = running[message["id"]] = Exchange(send, message["id"], params, pushes=True, extra=extra)
         try:
@@ -264,6 +278,13 @@ class Front:
                 await exchange.finish({"result": result})
         finally:
             await exchange.close()
+
+
+async def _refuse(send: Send, code: int, why: str, id: int | str | None = None) -> None:
+    body = written({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": why}})
+    headers = [(b"content-type", _JSON.encode()), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _said(error: Exception) -> dict[str, Any]:

@@ -38,6 +38,8 @@ from gleitzeit_plugin_mcp.serve.options import ServeOptions, matches
 from gleitzeit_plugin_mcp.serve.peers import Asking, Parking, Pushing, asked, wanted
 from gleitzeit_plugin_mcp.serve.published import Publisher
 from gleitzeit_plugin_mcp.serve.refusals import refusal, wrong
+from gleitzeit_plugin_mcp.serve.sealing import principal
+from gleitzeit_plugin_mcp.serve.tasks import Desk
 
 if TYPE_CHECKING:
     from gleitzeit.host import Host
@@ -69,12 +71,18 @@ class Handlers:
     """
 
     def __init__(
-        self, host: Host, options: ServeOptions, publisher: Publisher, stamp: Callable[[], dict[str, Any]]
+        self,
+        host: Host,
+        options: ServeOptions,
+        publisher: Publisher,
+        stamp: Callable[[], dict[str, Any]],
+        desk: Desk,
     ) -> None:
         self._host = host
         self._options = options
         self._publisher = publisher
         self._stamp = stamp
+        self._desk = desk
         self._own = {tool["name"] for tool in models.MODEL_TOOLS} if options.models else set()
         self._running = 0
         #: Calls that wait for answers of their clients.
@@ -157,8 +165,7 @@ class Handlers:
 
     async def _read(self, context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         shown = params["uri"]
-        published = await self._publisher.current()
-        found = published.behind(shown)
+        found = await self._publisher.behind(shown)
         if found is None:
             raise wrong(f"Resource not found: {shown}")
         instance, uri = found
@@ -191,7 +198,7 @@ class Handlers:
         if ref.get("type") == "ref/prompt":
             instance, ref["name"] = await self._behind("prompts", ref.get("name"))
         else:
-            found = (await self._publisher.current()).behind(str(ref.get("uri")))
+            found = await self._publisher.behind(str(ref.get("uri")))
             if found is None:
                 raise wrong(f"Resource not found: {ref.get('uri')}")
             instance, ref["uri"] = found
@@ -203,13 +210,14 @@ class Handlers:
 
     async def _behind(self, thing: str, shown: Any) -> tuple[str, str]:
         """The instance behind a name, and the name there; raises the protocol's error for none."""
-        if thing == "tools" and self._publisher.last is None and (plain := self._plain(shown)):
-            return plain  # a call need not wait for servers that it does not ask
-        published = self._publisher.last or await self._publisher.current()
-        found = getattr(published, thing).get(shown)
+        last = self._publisher.last
+        found = None if last is None else getattr(last, thing).get(shown)
+        if found is None and thing == "tools" and (last is None or last.pending):
+            found = self._plain(shown)  # a call need not wait for servers that it does not ask
         if found is None:
-            published = await self._publisher.current()
-            found = getattr(published, thing).get(shown)
+            found = getattr(await self._publisher.current(), thing).get(shown)
+        if found is None:
+            found = getattr(await self._publisher.whole(), thing).get(shown)
         if found is None:
             raise wrong(f"Unknown {thing[:-1]}: {shown}")
         instance, name = found
@@ -239,15 +247,16 @@ class Handlers:
 
         async def call(peer: Pushing | Asking | None, params: Mapping[str, Any]) -> dict[str, Any]:
             with riding(Slip(*about, _extras(params, None if peer is None else peer.level), peer)) as slip:
-                reply = await self._ask(context, self._about(context, request))
+                reply = await self._ask(context, self._about(context, request), peer)
             if peer is not None:
                 await peer.told()
             return write(reply, slip.result)
 
         if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
-            if not can and wanted(context) is None:
+            desk = self._desk if about[1] == "tools/call" and self._desk.takes(context) else None
+            if not can and wanted(context) is None and desk is None:
                 return await call(None, params)
-            return await self.parking.run(context, can, params, call)
+            return await self.parking.run(context, can, params, call, desk)
         peer = self._pushing(context, can)
         with peer.during(context):
             return await call(peer, params)
@@ -265,7 +274,7 @@ class Handlers:
         self._pushing(context, asked(context)).level = params.level
         return EmptyResult()
 
-    async def _ask(self, context: Context, request: Request) -> Reply:
+    async def _ask(self, context: Context, request: Request, peer: Pushing | Asking | None = None) -> Reply:
         """The reply; whoever gave a progress token hears of progress, and of pieces of text as such."""
         if ((context.params or {}).get("_meta") or {}).get("progressToken") is None:
             return await self._host.call(request)
@@ -275,7 +284,7 @@ class Handlers:
                 if isinstance(event, TextDelta) and not isinstance(request.operation, ToolCall):
                     count += 1
                     await context.session.report_progress(count, None, event.text)
-                elif isinstance(event, Progress):
+                elif isinstance(event, Progress) and not (peer is not None and peer.held):
                     await context.session.report_progress(event.progress, event.total, event.message)
         return stream.reply
 
@@ -286,10 +295,9 @@ class Handlers:
         """The request with who asks."""
         session = context.session._connection
         about: dict[str, Any] = {"session": session.session_id or session.state.get("gleitzeit")}
-        user = context.request.scope.get("gleitzeit.principal") if context.request is not None else None
         if about["session"] is None:
             about = {}
-        return request.evolve(principal=user, metadata=about)
+        return request.evolve(principal=principal(context) or self._options.principal, metadata=about)
 
 
 def _start(cursor: Any) -> int:

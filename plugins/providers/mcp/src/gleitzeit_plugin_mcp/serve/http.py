@@ -9,12 +9,16 @@ import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import uvicorn
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
 from mcp.server.transport_security import TransportSecuritySettings
 
 from gleitzeit.errors import ConfigError
+from gleitzeit_plugin_mcp.serve.connection import protocol
+from gleitzeit_plugin_mcp.serve.doors import Doors
 from gleitzeit_plugin_mcp.serve.front import Front
 
 if TYPE_CHECKING:
@@ -22,7 +26,10 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["application", "loopback", "served"]
+__all__ = ["Tokens", "application", "loopback", "served"]
+
+#: The token of clients, or those of several principals by their names.
+Tokens: TypeAlias = "str | Mapping[str, str]"
 
 #: Pictures and sounds travel as text in JSON.
 BODY: Final = 32 * 2**20
@@ -47,38 +54,30 @@ def application(
     server: Server[Any],
     *,
     host: str,
-    token: str | None,
+    token: Tokens | None,
     allowed_hosts: tuple[str, ...],
     front: Mapping[str, Any],
 ) -> Starlette:
-    """The SDK's application behind a `Front` made with `front`; with `token`, nobody gets in without."""
+    """The SDK's application behind a `Front` made with `front`; with `token`, nobody gets in without one."""
     near = loopback(host)
-    names = (*(_HOSTS if near else ()), *allowed_hosts)
     # Without a list of names a token must do: a page of somebody else's has none.
-    security = TransportSecuritySettings(
-        enable_dns_rebinding_protection=near or bool(allowed_hosts),
-        allowed_hosts=[*(f"{name}:*" for name in names), *names],
-        allowed_origins=[
-            f"{scheme}://{name}{port}"
-            for name in names
-            for scheme in ("http", "https")
-            for port in ("", ":*")
-        ],
-    )
+    names = (*(_HOSTS if near else ()), *allowed_hosts) if near or allowed_hosts else None
+    security = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     app = server.streamable_http_app(transport_security=security, max_request_body_size=BODY)
     # Added first: the token is asked for before it.
     app.add_middleware(Front, manager=server.session_manager, security=security, body=BODY, **front)
     if token is not None:
-        app.add_middleware(_Guard, token=token)
+        app.add_middleware(_Guard, tokens=_named(token))
+    app.add_middleware(Doors, names=names)
     return app
 
 
 class _Guard:
-    """Lets requests with the bearer token in."""
+    """Lets requests with a bearer token in, as its principal's."""
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
+    def __init__(self, app: ASGIApp, tokens: Mapping[str, str]) -> None:
         self._app = app
-        self._token = token.encode()
+        self._tokens = [(text.encode(), name, _user(name)) for name, text in tokens.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -86,8 +85,10 @@ class _Guard:
             return
         given = [value for key, value in scope["headers"] if key == b"authorization"]
         kind, _, found = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
-        if kind.lower() == b"bearer" and hmac.compare_digest(found.strip(), self._token):
-            scope["gleitzeit.principal"] = "token"
+        # All of them are compared, so that the time tells nothing of which was nearly right.
+        known = [row for row in self._tokens if hmac.compare_digest(found.strip(), row[0])]
+        if kind.lower() == b"bearer" and known:
+            _, scope["gleitzeit.principal"], scope["user"] = known[0]
             await self._app(scope, receive, send)
             return
         body = b'{"error":"invalid_token","error_description":"a bearer token is required"}'
@@ -98,6 +99,22 @@ class _Guard:
         ]
         await send({"type": "http.response.start", "status": 401, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def _named(token: Tokens) -> dict[str, str]:
+    """The tokens by principal; raises `ConfigError` for those that would let in the wrong ones."""
+    named = {"token": token} if isinstance(token, str) else token
+    found = {name: text.strip() for name, text in named.items()}
+    if not found or not all(found.values()):
+        raise ConfigError("an empty token would let everybody in", hint="give each principal a token")
+    if len(set(found.values())) < len(found):
+        raise ConfigError("two principals have the same token", hint="give each a token of its own")
+    return found
+
+
+def _user(principal: str) -> AuthenticatedUser:
+    """Who it is to the SDK, which lets nobody else into a session."""
+    return AuthenticatedUser(AccessToken(token="", client_id=principal, scopes=[]))
 
 
 class _Trimmed:
@@ -134,6 +151,7 @@ async def served(
     try:
         settings = uvicorn.Config(
             _Trimmed(app),
+            http=protocol(),
             log_config=None,
             access_log=False,
             lifespan="on",

@@ -226,7 +226,7 @@ async def list_models(host: Host, options: ServeOptions, given: Mapping[str, Any
     """The models, aliases and routes that clients may ask."""
     wanted = given.get("capability")
     rows: list[dict[str, Any]] = []
-    for offer in await host.offers("models"):
+    for offer in await host.offers("models", wait=host.config.host.list_timeout):
         for model in offer.items:
             name = f"{offer.instance}/{model.name}"
             if options.serves_model(name) and (wanted is None or wanted in model.capabilities):

@@ -30,6 +30,11 @@ class ServeOptions:
     prompts: tuple[str, ...] = field(default=("*",), converter=_words)
     models: tuple[str, ...] = field(default=("*",), converter=_words)
     bare: tuple[str, ...] = field(default=(), converter=_words)
+    #: Secrets of 32 bytes and more, the same in all processes of one service, so that a client of 2026-07-28
+    #: may go on with a call in another one. The first seals, all open; empty: a key of this process alone.
+    state_keys: tuple[str, ...] = field(default=(), converter=_words, repr=False)
+    #: Whose the requests of clients are that bring no token with a name, such as the one client of stdio.
+    principal: str | None = None
     #: Entries of a list in one answer.
     page: int = 500
     #: Requests that may be answered at once; further ones are refused.

@@ -19,6 +19,9 @@ from gleitzeit_plugin_mcp.serve.refusals import wrong
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
+    from mcp.shared.dispatcher import Outbound
+
+    from gleitzeit_plugin_mcp.serve.tasks import Desk
 
 __all__ = ["LEVELS", "Asking", "Parking", "Pushing", "asked", "wanted"]
 
@@ -31,6 +34,9 @@ LEVELS: Final = tuple(ears.LEVELS)
 _ASKED: Final = ("elicitation", "sampling", "roots")
 #: Before the state of a round: whose it is.
 _OURS, _THEIRS = "park:", "pass:"
+_ELSEWHERE: Final = (
+    "the call waits in another process of this service, or in one that has ended; make it again"
+)
 
 
 def asked(context: ServerRequestContext[Any, Any]) -> dict[str, Any]:
@@ -56,16 +62,20 @@ class _Told:
         self.context = context
         #: The least level that the client wants to hear of; None for none.
         self.level: str | None = None
+        #: Has its call become a task, which is not told of in between?
+        self.held = False
         self._telling: set[asyncio.Task[None]] = set()
 
     def tell(self, params: Mapping[str, Any]) -> None:
         """Pass on a log message."""
-        if not loud(params.get("level"), self.level) or len(self._telling) >= TOLD:
-            return
-        outbound = self.context.session._request_outbound
-        task = asyncio.create_task(outbound.notify("notifications/message", _plain(params)))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        if not self.held and loud(params.get("level"), self.level):
+            self._tell(self.context.session._request_outbound, "notifications/message", _plain(params))
+
+    def _tell(self, outbound: Outbound, method: str, params: Mapping[str, Any]) -> None:
+        if len(self._telling) < TOLD:
+            task = asyncio.create_task(outbound.notify(method, params))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
 
     async def told(self) -> None:
         """Wait until what was passed on has gone out."""
@@ -99,6 +109,14 @@ class Pushing(_Told):
             if self._calls:
                 self.context = self._calls[-1]
 
+    def tasked(self, poll: float, said: str | None) -> None:
+        """Nothing to do: it waits."""
+
+    def visited(self, id: str) -> None:
+        """Tell that a visit is over; its call has ended with the error, and so has the stream of that."""
+        method = "notifications/elicitation/complete"
+        self._tell(self.context.session._connection, method, {"elicitationId": id})
+
     async def ask(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Its raw answer."""
         try:
@@ -119,6 +137,11 @@ class Asking(_Told):
         self.capabilities = capabilities
         self.level = wanted(context)
         self.task: asyncio.Task[dict[str, Any]] | None = None
+        #: Where the call goes on as a task, should its server make one of it; None for nowhere.
+        self.desk: Desk | None = None
+        #: Seconds between two looks that the server of such a task wishes for, and what it is at.
+        self.poll: float | None = None
+        self.said: str | None = None
         self.questions: dict[str, tuple[dict[str, Any], asyncio.Future[dict[str, Any]]]] = {}
         self.wake = asyncio.Event()
         self._keys = itertools.count(1)
@@ -133,6 +156,15 @@ class Asking(_Told):
             return await future
         finally:
             self.questions.pop(key, None)
+
+    def tasked(self, poll: float, said: str | None) -> None:
+        """Its server goes on with the call as a task."""
+        if self.desk is not None:
+            self.poll, self.said = poll, said
+            self.wake.set()
+
+    def visited(self, id: str) -> None:
+        """Nothing to tell: its protocol has no such error."""
 
     def put(self) -> dict[str, Any]:
         """The questions that wait for an answer."""
@@ -151,6 +183,8 @@ class Parking:
 
     def __init__(self) -> None:
         self._parked: dict[str, tuple[Asking, asyncio.TimerHandle]] = {}
+        #: Of this process and no other: a state may come back to one that has the same key.
+        self._ours = f"{_OURS}{secrets.token_hex(8)}."
 
     async def run(
         self,
@@ -158,16 +192,18 @@ class Parking:
         capabilities: Mapping[str, Any],
         params: Mapping[str, Any],
         call: Callable[[Asking, Mapping[str, Any]], Coroutine[Any, Any, dict[str, Any]]],
+        desk: Desk | None = None,
     ) -> dict[str, Any]:
         """The result of a call, or what the client is to answer before it goes on.
 
-        `call` gets the parameters as they are for the upstream.
+        Where the server makes a task of it, it goes to `desk`, if there is one. `call` gets the parameters
+        as they are for the upstream.
         """
         state = params.get("requestState")
         if isinstance(state, str) and state.startswith(_OURS):
             found = self._parked.pop(state, None)
             if found is None:
-                raise wrong("Invalid or expired requestState")
+                raise wrong("Invalid or expired requestState" if state.startswith(self._ours) else _ELSEWHERE)
             asking, timer = found
             timer.cancel()
             asking.context = context
@@ -175,6 +211,7 @@ class Parking:
             asking.answer(responses if isinstance(responses, Mapping) else {})
         else:
             asking = Asking(context, capabilities)
+            asking.desk = desk
             if isinstance(state, str):
                 params = {**params, "requestState": state.removeprefix(_THEIRS)}
             asking.task = asyncio.create_task(call(asking, params), name="mcp server: call")
@@ -186,13 +223,18 @@ class Parking:
         assert task is not None, "it was made with the call"
         kept = False
         try:
-            while not (task.done() or asking.put()):
+            while not task.done():
+                if asking.desk is not None and asking.poll is not None:
+                    if (held := asking.desk.hold(asking)) is not None:
+                        kept = True
+                        return held
+                    asking.desk = None
+                if asking.put():
+                    result = self._keep(asking)
+                    kept = True
+                    return result
                 asking.wake.clear()
                 await asking.wake.wait()
-            if not task.done():
-                result = self._keep(asking)
-                kept = True
-                return result
             result = task.result()
             if result.get("resultType") == "input_required" and isinstance(result.get("requestState"), str):
                 result = {**result, "requestState": _THEIRS + result["requestState"]}
@@ -205,7 +247,7 @@ class Parking:
     def _keep(self, asking: Asking) -> dict[str, Any]:
         if len(self._parked) >= PARKED:
             raise QueueFullError(f"{PARKED} calls wait for answers already", retry_after=1.0)
-        state = _OURS + secrets.token_urlsafe(16)
+        state = self._ours + secrets.token_urlsafe(16)
         timer = asyncio.get_running_loop().call_later(PATIENCE, self._expire, state)
         self._parked[state] = asking, timer
         return {

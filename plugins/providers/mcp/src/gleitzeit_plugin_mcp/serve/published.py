@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -13,16 +13,18 @@ from attrs import evolve, field, frozen
 from gleitzeit.values import Prompt, Resource, Tool
 from gleitzeit.wire.names import WireNames
 from gleitzeit_plugin_mcp.serve.options import ServeOptions, matches
+from gleitzeit_plugin_mcp.serve.templates import Template
 
 if TYPE_CHECKING:
-    from gleitzeit.catalogue import Offer
+    from gleitzeit.catalogue import Offer, Thing
     from gleitzeit.host import Host
 
 __all__ = ["LISTS", "Published", "Publisher"]
 
 LISTS: Final = ("tools", "resources", "templates", "prompts")
-#: Marks of this host's own, which are nobody else's business.
-_OURS: Final = frozenset({"stale", "stale_since"})
+#: Marks of this host's own, which are nobody else's business, and how an upstream wants tools to be called:
+#: by this host, which sees to it.
+_OURS: Final = frozenset({"stale", "stale_since", "execution"})
 
 
 @frozen(kw_only=True)
@@ -35,8 +37,10 @@ class Published:
     prompts: Mapping[str, tuple[str, str]]
     resources: Mapping[str, tuple[str, str]]
     #: What URIs of a template look like, its own URI, its instance, and the template there.
-    templates: tuple[tuple[re.Pattern[str], str, str, str], ...]
+    templates: tuple[tuple[Template, str, str, str], ...]
     schemas: Mapping[str, Any] = field(repr=False)
+    #: Is somebody still being asked, whose things are missing?
+    pending: bool = False
 
     def behind(self, uri: str) -> tuple[str, str] | None:
         """The instance that a resource, or a template, belongs to, and its URI there."""
@@ -46,7 +50,7 @@ class Published:
         for pattern, shown, instance, template in self.templates:
             if uri == shown:
                 return instance, template
-            if pattern.fullmatch(uri):
+            if pattern.fits(uri):
                 return instance, uri
         return None
 
@@ -65,6 +69,10 @@ class Publisher:
         self._lock = asyncio.Lock()
         self._old = True
         self.last: Published | None = None
+        #: What was approved when the lists were made; nobody announces that this has changed.
+        self._approved: object = None
+        #: Called where it has.
+        self.on_approved: Callable[[], None] = lambda: None
 
     @property
     def old(self) -> bool:
@@ -76,23 +84,48 @@ class Publisher:
         self._old = True
 
     async def current(self) -> Published:
-        """The lists as they are now; what an instance cannot tell is left out, or as it was last."""
+        """The lists as they are now; what an instance cannot tell is left out, or as it was last.
+
+        One that has not answered within `host.list_timeout` seconds holds nobody up: what it offers is
+        told as a change.
+        """
+        if self.last is not None and self._approved is not self._host.toolbox.approved():
+            self.expire()
+            self.on_approved()
         if self.last is not None and not self._old:
             return self.last
         async with self._lock:
             if self.last is None or self._old:
                 self._old = False  # a change from here on makes it old again
+                self._approved = self._host.toolbox.approved()
                 try:
-                    self.last = await self._make()
+                    self.last = await self._make(self._host.config.host.list_timeout)
                 except BaseException:
                     self._old = True
                     raise
             return self.last
 
-    async def _make(self) -> Published:
+    async def whole(self) -> Published:
+        """As `current`, after waiting for everybody who is still being asked."""
+        found = await self.current()
+        if not found.pending:
+            return found
+        things: tuple[Thing, ...] = ("tools", "resources", "prompts")
+        await asyncio.gather(*(self._host.offers(thing, wait=math.inf) for thing in things))
+        self.expire()
+        return await self.current()
+
+    async def behind(self, uri: str) -> tuple[str, str] | None:
+        """As `Published.behind`; whom it may belong to is waited for."""
+        return (await self.current()).behind(uri) or (await self.whole()).behind(uri)
+
+    async def _make(self, wait: float) -> Published:
         offers = self._host.offers
-        tools, resources, prompts = await asyncio.gather(
-            self._tools(), offers("resources"), offers("prompts")
+        tools, offered, resources, prompts = await asyncio.gather(
+            self._tools(wait),
+            offers("tools", wait=wait),
+            offers("resources", wait=wait),
+            offers("prompts", wait=wait),
         )
         names = _Names(self._options, (tool["name"] for tool in self._own))
         listed = [*self._own]
@@ -122,13 +155,14 @@ class Publisher:
             resources=found.behind,
             templates=tuple(found.patterns),
             schemas=schemas,
+            pending=any(each.pending for each in (*offered, *resources, *prompts)),
         )
 
-    async def _tools(self) -> list[tuple[str, Tool]]:
+    async def _tools(self, wait: float) -> list[tuple[str, Tool]]:
         if self._options.tools == ("*",):
-            return list(_each(await self._host.offers("tools"), ("*",)))
+            return list(_each(await self._host.offers("tools", wait=wait), ("*",)))
         found = []
-        for _, full, tool in await self._host.find_tools(self._options.tools):
+        for _, full, tool in await self._host.find_tools(self._options.tools, wait=wait):
             instance, _, name = full.partition("/")
             found.append((instance, tool if tool.name == name else _named(tool, name)))
         return found
@@ -159,7 +193,7 @@ class _Resources:
         self.listed: list[dict[str, Any]] = []
         self.shapes: list[dict[str, Any]] = []
         self.behind: dict[str, tuple[str, str]] = {}
-        self.patterns: list[tuple[re.Pattern[str], str, str, str]] = []
+        self.patterns: list[tuple[Template, str, str, str]] = []
         self._shown: set[str] = set()
 
     def add(self, instance: str, resource: Resource) -> None:
@@ -170,7 +204,7 @@ class _Resources:
         entry = _resource(uri, resource)
         if resource.template:
             self.shapes.append(entry)
-            self.patterns.append((_pattern(resource.uri), uri, instance, resource.uri))
+            self.patterns.append((Template.of(resource.uri), uri, instance, resource.uri))
         else:
             self.listed.append(entry)
             self.behind[uri] = instance, resource.uri
@@ -242,14 +276,3 @@ def _resource(uri: str, resource: Resource) -> dict[str, Any]:
     if resource.size is not None:
         entry["size"] = resource.size
     return {**_rest(resource.metadata), **entry}
-
-
-def _pattern(template: str) -> re.Pattern[str]:
-    """What the URIs of a template look like (RFC 6570, read leniently: its server has the last word)."""
-    found = []
-    for piece in re.split(r"(\{[^{}]*\})", template):
-        if piece[:1] == "{" and piece[-1:] == "}":
-            found.append(".*" if piece[1:2] in ("+", "#", "/", ".", ";", "?", "&") else "[^/?#]+")
-        else:
-            found.append(re.escape(piece))
-    return re.compile("".join(found), re.DOTALL)

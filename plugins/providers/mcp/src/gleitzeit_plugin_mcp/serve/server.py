@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from mcp.server.context import HandlerResult
 from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
-from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp_types import SetLevelRequestParams
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
@@ -18,12 +17,15 @@ from gleitzeit.errors import UsageError
 from gleitzeit.kinds import Listener, Wire
 from gleitzeit.version import __version__
 from gleitzeit_plugin_mcp.bridge import Inbox, Outbox
+from gleitzeit_plugin_mcp.course import TASKS
 from gleitzeit_plugin_mcp.serve.changes import Changes
 from gleitzeit_plugin_mcp.serve.handlers import Context, Handlers
 from gleitzeit_plugin_mcp.serve.models import MODEL_TOOLS
 from gleitzeit_plugin_mcp.serve.options import ServeOptions
 from gleitzeit_plugin_mcp.serve.published import Publisher
+from gleitzeit_plugin_mcp.serve.sealing import sealed
 from gleitzeit_plugin_mcp.serve.sessions import Sessions
+from gleitzeit_plugin_mcp.serve.tasks import Desk
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -66,18 +68,21 @@ class McpServer:
             on_unsubscribe_resource=self._changes.unsubscribe,
             on_subscriptions_listen=self._changes.listen,
         )
-        self._handlers = Handlers(host, options, self._publisher, lambda: self._server.server_info_stamp)
+        self._server.extensions[TASKS] = {}
+        self._desk = Desk(lambda: self._server.server_info_stamp)
+        self._handlers = Handlers(
+            host, options, self._publisher, lambda: self._server.server_info_stamp, self._desk
+        )
         # Not in the constructor, which warns of it: clients of before 2026 still have levels.
         self._server.add_request_handler("logging/setLevel", SetLevelRequestParams, self._handlers.level)
-        security = RequestStateSecurity.ephemeral()
-        self._boundary = RequestStateBoundary(security, default_audience=options.name)
+        self._boundary = sealed(options.state_keys, options.name)
         self._sessions = Sessions()
-        self._server.middleware += [self._boundary, self._sessions, self._changes, self._handlers]
+        self._server.middleware += [self._boundary, self._sessions, self._changes, self._desk, self._handlers]
 
     async def serve(self, wire: Wire) -> None:
         """Serve the client on an open wire until it leaves."""
         outbox = _Outbox(wire)
-        inbox = Inbox(wire, lambda method, params: False, outbox)
+        inbox = Inbox(wire, None, outbox)
         await self._server.run(inbox, outbox, self._server.create_initialization_options())
 
     @asynccontextmanager
@@ -94,7 +99,8 @@ class McpServer:
             raise UsageError(
                 f"the transport {transport!r} lets no clients in", hint="take stdio, http or grpc"
             )
-        async with listener.listen(address, self.serve, options or {}) as found:
+        # Clients that come again find their tasks.
+        async with self._desk.open(), listener.listen(address, self.serve, options or {}) as found:
             yield found
 
     async def run_stdio(self) -> None:
@@ -121,12 +127,17 @@ class McpServer:
             raise failed[0]
 
     def app(
-        self, *, host: str = "127.0.0.1", token: str | None = None, allowed_hosts: tuple[str, ...] = ()
+        self,
+        *,
+        host: str = "127.0.0.1",
+        token: str | Mapping[str, str] | None = None,
+        allowed_hosts: tuple[str, ...] = (),
     ) -> Starlette:
         """An ASGI application with the path `/mcp`; its lifespan must run, in the host's loop.
 
         Browsers and names other than loopback's are refused while `host` is one of loopback's, except
-        for `allowed_hosts`. With `token`, clients must bring it as a bearer token.
+        for `allowed_hosts`. With `token`, clients must bring it as a bearer token; several stand by the names
+        of their principals, which requests then bear.
         """
         from gleitzeit_plugin_mcp.serve.http import application
 
@@ -144,7 +155,7 @@ class McpServer:
         host: str = "127.0.0.1",
         port: int = 0,
         *,
-        token: str | None = None,
+        token: str | Mapping[str, str] | None = None,
         allowed_hosts: tuple[str, ...] = (),
     ) -> AsyncIterator[str]:
         """Serve streamable HTTP of both eras; gives the URL. Port 0 takes any that is free.
@@ -161,6 +172,7 @@ class McpServer:
     @asynccontextmanager
     async def _lifespan(self, _: Server[Any]) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._desk.open())
             await stack.enter_async_context(self._changes.watching(self._handlers.parking.close))
             yield {}
 
