@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gleitzeit.errors import AuthenticationError, DeadlineError, GleitzeitError, ServerFaultError, WireError
 from gleitzeit.values import Request, Tool
+from gleitzeit_plugin_mcp.call import Call
 from gleitzeit_plugin_mcp.credentials import Credentials, Partitions
 from gleitzeit_plugin_mcp.pace import Pace
 from gleitzeit_plugin_mcp.pool import Key, Pool
 from gleitzeit_plugin_mcp.riding import aboard, landed, passed_on, with_extras
-from gleitzeit_plugin_mcp.supervisor import Supervisor
 from gleitzeit_plugin_mcp.tasks import Follower
 from gleitzeit_plugin_mcp.visiting import VISIT, visited
 
 if TYPE_CHECKING:
     from gleitzeit_plugin_mcp.member import Member
-    from gleitzeit_plugin_mcp.session import Connection, OnProgress
+    from gleitzeit_plugin_mcp.session import OnProgress
 
 __all__ = ["Exchange"]
 
@@ -101,38 +101,14 @@ class Exchange:
 
         Raises `DeadlineError` at the deadline, whatever the server does.
         """
-        call = _Call(deadline)
+        call = Call(deadline)
         params = with_extras(self._name, method, params)
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             raise self.late(method, sent=False)
         try:
             async with asyncio.timeout(left):
-                principal = None if key is None else key.principal
-                credentials = self._partitions.of(principal)
-                if principal is not None:
-                    await credentials.endpoint()  # without them there is nothing to start
-                while True:
-                    async with self._pool.using(key) as member:
-                        call.supervisor = member.supervisor
-                        try:
-                            if principal is not None and not await _current(member, credentials):
-                                self._pool.retire(member)
-                                continue
-                            return await self._rounds(call, method, params, on_progress)
-                        except WireError as error:
-                            if call.forgiven or error.sent is not False or not call.lost:
-                                raise
-                            # No byte left, as the session was gone already: this is another's call.
-                            await call.forget(SHOW)
-                        except AuthenticationError as error:
-                            other = await call.renewed(credentials)
-                            if other or (principal is not None and not member.ready):
-                                self._pool.retire(member)
-                            if not other:
-                                if principal is not None and (call.refused or not member.ready):
-                                    error.hint = _theirs(error, principal)
-                                raise
+                return await self._asked(call, method, params, key, on_progress)
         except TimeoutError:
             self._gave_up(call)
             raise self.late(method, sent=call.sent) from None
@@ -140,8 +116,42 @@ class Exchange:
             self._gave_up(call)
             raise
 
+    async def _asked(
+        self,
+        call: Call,
+        method: str,
+        params: Mapping[str, Any],
+        key: Key | None,
+        on_progress: OnProgress | None,
+    ) -> dict[str, Any]:
+        """The result, from an instance of `key` that has the credentials of now."""
+        principal = None if key is None else key.principal
+        credentials = self._partitions.of(principal)
+        if principal is not None:
+            await credentials.endpoint()  # without them there is nothing to start
+        while True:
+            async with self._pool.using(key) as member:
+                call.supervisor = member.supervisor
+                try:
+                    if principal is None or await _current(member, credentials):
+                        return await self._rounds(call, method, params, on_progress)
+                    self._pool.retire(member)
+                except WireError as error:
+                    if call.forgiven or error.sent is not False or not call.lost:
+                        raise
+                    # No byte left, as the session was gone already: this is another's call.
+                    await call.forget(SHOW)
+                except AuthenticationError as error:
+                    other = await call.renewed(credentials)
+                    if other or (principal is not None and not member.ready):
+                        self._pool.retire(member)
+                    if not other:
+                        if principal is not None and (call.refused or not member.ready):
+                            error.hint = _theirs(error, principal)
+                        raise
+
     async def _rounds(
-        self, call: _Call, method: str, params: Mapping[str, Any], on_progress: OnProgress | None
+        self, call: Call, method: str, params: Mapping[str, Any], on_progress: OnProgress | None
     ) -> dict[str, Any]:
         """Ask, and answer what the server wants to know first."""
         if call.task is not None:  # it was begun with other credentials
@@ -178,7 +188,7 @@ class Exchange:
         )
 
     async def _once(
-        self, call: _Call, method: str, params: Mapping[str, Any], on_progress: OnProgress | None
+        self, call: Call, method: str, params: Mapping[str, Any], on_progress: OnProgress | None
     ) -> dict[str, Any]:
         assert call.supervisor is not None, "it is set before the first round"
         connection = await call.supervisor.ready()
@@ -191,14 +201,14 @@ class Exchange:
         self.pace.add(time.monotonic() - call.at)
         return result
 
-    async def _visited(self, call: _Call, error: GleitzeitError) -> bool:
+    async def _visited(self, call: Call, error: GleitzeitError) -> bool:
         """Has a person been where the server wants them, so that it may be asked again? Once in a call."""
         call.visited = True
         left = None if call.deadline is None else call.deadline - time.monotonic()
         assert call.connection is not None, "that is where the error came from"
         return await visited(self._answers(), call.connection, error, left)
 
-    def _gave_up(self, call: _Call) -> None:
+    def _gave_up(self, call: Call) -> None:
         now = time.monotonic()
         if call.sent and call.deadline is not None and now >= call.deadline - EARLY:
             self.pace.add(now - call.at)
@@ -213,55 +223,6 @@ class Exchange:
             provider=self._name,
             sent=sent,
         )
-
-
-class _Call:
-    """How far a call has come."""
-
-    def __init__(self, deadline: float | None) -> None:
-        self.deadline = deadline
-        self.supervisor: Supervisor | None = None
-        self.connection: Connection | None = None
-        self.at = 0.0
-        self.sent = False
-        #: Was it sent anew already, as the session was gone?
-        self.forgiven = False
-        #: Did the server refuse who we are, before it did anything?
-        self.refused = False
-        #: Was it sent anew already, with other credentials?
-        self._renewed = False
-        #: Did it ask for a task, of a server of the handshake era?
-        self.deferred = False
-        #: Goes on with the task that the server has made of it.
-        self.task: Callable[[], Awaitable[dict[str, Any]]] | None = None
-        #: Was a person asked already to visit an address?
-        self.visited = False
-
-    @property
-    def lost(self) -> bool:
-        """Has the session ended that it went to?"""
-        return self.connection is not None and self.connection.lost.is_set()
-
-    async def forget(self, seconds: float) -> None:
-        """It never left: wait until nobody else is sent that way, but no longer than so many seconds."""
-        self.forgiven = True
-        connection, self.connection, self.sent = self.connection, None, False
-        if connection is not None and self.supervisor is not None:
-            await self.supervisor.gone(connection, seconds)
-
-    async def renewed(self, credentials: Credentials) -> bool:
-        """Are there other credentials than those that were refused? Once in a call."""
-        if not self.refused or self._renewed or self.connection is None:
-            return False
-        self._renewed = True
-        return await credentials.renewed(self.connection.endpoint)
-
-    def accepted(self) -> None:
-        """The credentials of now are good; in a long task they may become old again."""
-        self._renewed = self.refused = False
-
-    def began(self, connection: Connection) -> None:
-        self.connection, self.at, self.sent = connection, time.monotonic(), True
 
 
 async def _current(member: Member, credentials: Credentials) -> bool:
