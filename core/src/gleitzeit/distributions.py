@@ -131,7 +131,7 @@ def _foreign(
     """What a finder other than Python's own says of distributions."""
     import importlib_metadata
 
-    context = importlib_metadata.DistributionFinder.Context(path=list(path))  # type: ignore[no-untyped-call]
+    context = importlib_metadata.DistributionFinder.Context(path=list(path))  # type: ignore[no-untyped-call]  # theirs
     try:
         for distribution in finder.find_distributions(context):
             name = _canonical(str(distribution.metadata["Name"] or ""))

@@ -279,8 +279,9 @@ def _dollars(row: listing.ModelRow, word: str) -> str:
     return f"{amount:.6g}" if type(amount) in (int, float) else ""
 
 
-def names(output: Output, names: Iterable[str]) -> None:
-    text = "\n".join(name for name in names if not name.endswith("/…"))
+def names(output: Output, found: Iterable[str]) -> None:
+    """The names that stand for something, one a line."""
+    text = "\n".join(name for name in found if not name.endswith("/…"))
     if text:
         output.text(text)
 

@@ -79,8 +79,8 @@ class Attempts:
                 if visit is not None:
                     visit.failed(error)
                 if not isinstance(error, GleitzeitError):
-                    if visit is not None and visit.asked:  # a `Deadline` hands it on
-                        error.provider = leg.target.instance  # type: ignore[attr-defined]
+                    if visit is not None and visit.asked:
+                        error.provider = leg.target.instance  # type: ignore[attr-defined]  # a `Deadline` hands it on
                     if recovery is not None:
                         recovery.ends(error)
                     raise

@@ -299,7 +299,7 @@ async def _collected(stream: Stream) -> Reply:
         return await stream.collect()
     except asyncio.CancelledError as error:
         if stream.target is not None:
-            error.provider = stream.target.instance  # type: ignore[attr-defined]
+            error.provider = stream.target.instance  # type: ignore[attr-defined]  # a `Deadline` hands it on
         raise
 
 

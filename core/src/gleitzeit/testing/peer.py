@@ -30,7 +30,9 @@ def answers(message: Mapping[str, Any], headers: Mapping[str, str] | None = None
     if method is None:  # the answer to our question
         if not isinstance(id, str) or not id.startswith(_ASKED):
             return []
-        return [_result(messages(id.removeprefix(_ASKED).encode())[0]["result"], message.get("result"))]  # type: ignore[index]
+        held = messages(id.removeprefix(_ASKED).encode())
+        assert held is not None, "we wrote it there ourselves"
+        return [_result(held[0]["result"], message.get("result"))]
     if id is None:
         return []
     if method == "contract/echo":
